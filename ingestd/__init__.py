@@ -1,0 +1,1 @@
+"""ingestd keeps mailboxes in MongoDB. Start reading at `ingestd/ingest.py`."""

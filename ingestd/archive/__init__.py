@@ -1,0 +1,1 @@
+"""The reading side: what is stored, without any mail server."""

@@ -1,0 +1,30 @@
+"""What can go wrong, named by what to do about it.
+
+IngestError
+ ├─ Unavailable   try again later (network, server busy, primary stepping down)
+ │   └─ StoreUnavailable   the same, of the store: no account can go on without it
+ ├─ Refused       a person must act (bad password, wrong certificate, no such mailbox)
+ └─ LeaseLost     stop at once: another daemon serves the account
+
+A message that a server would not give is not an error but a value (`message.Failed`): it must never stop the others.
+"""
+
+
+class IngestError(Exception):
+    """Base of every error ingestd raises on purpose. Its text is one line that an operator can act on."""
+
+
+class Unavailable(IngestError):
+    """The other side did not answer; the same call may succeed later."""
+
+
+class StoreUnavailable(Unavailable):
+    """MongoDB did not answer; the same call may succeed later."""
+
+
+class Refused(IngestError):
+    """The other side said no, and will say no again until someone acts."""
+
+
+class LeaseLost(IngestError):
+    """Another daemon holds the account, or has taken it from us."""

@@ -1,0 +1,1 @@
+"""Where mail ends up: MongoDB, its documents, its ledger and its log."""
