@@ -213,7 +213,7 @@ class Lane:
             self._give_back(content.size_bytes, 0)
 
 
-class Closed(Exception):  # noqa: N818 - a signal between the two sides, never seen outside
+class Closed(Exception):
     """Nobody reads this lane any more."""
 
 
