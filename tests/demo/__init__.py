@@ -1,0 +1,1 @@
+"""The demo: its mail, and what it shows."""
