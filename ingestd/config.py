@@ -1,0 +1,237 @@
+"""The configuration: every table and key that may be written, and its default.
+
+`load` reads the file and returns a `Config`, or raises a `ConfigError` that names every mistake with its mend. Tables
+are frozen; paths are absolute; sizes are bytes and durations timedeltas. A secret is only a reference here: whoever
+logs in resolves it. `config/ingestd.toml` shows every key; the defaults stand here and only here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from . import units
+from .config_file import ConfigError, Written, find, included, mistakes, read, unknown
+from .config_values import (
+    EMBEDDED,
+    AfterStore,
+    Duration,
+    Host,
+    Located,
+    Name,
+    Select,
+    Since,
+    Size,
+    Text,
+    Texts,
+    Uri,
+    at_least,
+    between,
+    encrypted,
+    local,
+    loopback,
+    user,
+)
+
+__all__ = ["Account", "Config", "ConfigError", "Daemon", "Imap", "Secret", "Store", "load"]
+
+TABLES = ("include", "store", "daemon", "account")
+PORTS = {"implicit": 993, "starttls": 143, "none": 143}
+SHOWN = 20  # mistakes told at once
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything an operator decided. There is at least one account, and their names are distinct."""
+
+    file: Path
+    store: Store
+    daemon: Daemon
+    accounts: tuple[Account, ...]
+
+
+def load(path: Path | None = None) -> Config:
+    """Read the configuration at *path*, or at the first of the usual places; raise ConfigError for any mistake."""
+    file = find(path)
+    tables = read(file)
+    lines = [f"{file}: {key}: {unknown(key, TABLES)}" for key in tables if key not in TABLES]
+    store = _checked(Store, "store", Written(file, tables.get("store", {})), lines)
+    daemon = _checked(Daemon, "daemon", Written(file, tables.get("daemon", {})), lines)
+    written = list(_accounts(file, tables))
+    accounts = tuple(filter(None, [_checked(Account, "account", table, lines) for table in written]))
+    lines += _none_or_twice(file, written)
+    if lines or store is None or daemon is None:
+        more = [f"{file}: and {len(lines) - SHOWN:,} more mistakes"] if len(lines) > SHOWN else []
+        raise ConfigError("\n".join(lines[:SHOWN] + more))
+    return Config(file, store, daemon, accounts)
+
+
+# --- the tables
+
+
+class Table(BaseModel):
+    """What all tables share: no unknown key, no guessing of types, no change once read, no value in an error."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+
+class Secret(Table):
+    """Where a secret is kept: exactly one of these."""
+
+    file: Located | None = None
+    credential: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+$")] | None = None
+    command: Texts | None = None
+    env: Text | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_the_secret_itself(cls, value: object) -> object:
+        if isinstance(value, str):
+            raise ValueError(
+                "a secret does not stand in the configuration; write it to a file that only you can read and say "
+                '{ file = "..." }, or use { credential = "..." }, { command = ["..."] } or { env = "..." }'
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if len(self.model_fields_set) != 1:
+            raise ValueError("give exactly one of file, credential, command, env")
+        return self
+
+    @property
+    def kind(self) -> Literal["file", "credential", "command", "env"]:
+        if self.file is not None:
+            return "file"
+        if self.credential is not None:
+            return "credential"
+        return "command" if self.command is not None else "env"
+
+    @property
+    def value(self) -> str | tuple[str, ...]:
+        """The path, name, argv or variable, by `kind`."""
+        return str(self.file) if self.file else self.credential or self.command or self.env or ""
+
+
+class Store(Table):
+    """The database. The URI holds no secret, so it may be shown."""
+
+    uri: Uri = Field(examples=['uri = "mongodb://db.example.org/mail?tls=true"'])
+    password: Secret | None = None
+    tls: Literal["required", "none"] = "required"
+    allow_embedded: bool = False
+
+    @model_validator(mode="after")
+    def _safe(self) -> Self:
+        if self.embedded and self.password:
+            raise ValueError("password: the embedded server keeps one of its own; remove the key")
+        if self.embedded:
+            return self
+        if self.password and not user(self.uri):
+            raise ValueError("password: the URI names no user; write it as mongodb://USER@host/...")
+        if self.tls == "required" and not encrypted(self.uri) and not local(self.uri):
+            raise ValueError(
+                "uri: not encrypted, or certificates are not checked; "
+                'add tls=true to its options, or say tls = "none" if others may read all mail on the way'
+            )
+        return self
+
+    @property
+    def embedded(self) -> Path | None:
+        """The directory of the embedded server, if that is the store."""
+        return Path(self.uri.removeprefix(EMBEDDED)) if self.uri.startswith(EMBEDDED) else None
+
+    @property
+    def exposed(self) -> bool:
+        """Whether mail travels to the database where others could read it."""
+        return not self.embedded and not encrypted(self.uri) and not local(self.uri)
+
+
+def _spool() -> Path:
+    """$STATE_DIRECTORY is what systemd gives a service; it may name several, the first is ours."""
+    state = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    return (Path(state) if state else Path("~/.local/state/ingestd").expanduser()) / "spool"
+
+
+class Daemon(Table):
+    """The process itself."""
+
+    workers: int = Field(default_factory=lambda: min(4, os.cpu_count() or 1), ge=0, le=64)
+    worker_memory: Annotated[Size, at_least("128MiB")] = units.size("1GiB")
+    spool_dir: Located = Field(default_factory=_spool)
+    spool_memory: Annotated[Size, at_least("1MiB")] = units.size("64MiB")
+    spool_disk: Annotated[Size, at_least("16MiB")] = units.size("2GiB")
+
+
+class Imap(Table):
+    """An IMAP server, and who we are there."""
+
+    host: Host = Field(examples=['host = "imap.example.org"'])
+    tls: Literal["implicit", "starttls", "none"] = "implicit"
+    port: int = Field(default_factory=lambda given: PORTS[given.get("tls", "implicit")], ge=1, le=65535)
+    ca_file: Located | None = None
+    user: Text = Field(examples=['user = "me@example.org"'])
+    password: Secret = Field(examples=['password = { file = "/etc/ingestd/work.secret" }'])
+
+    @property
+    def exposed(self) -> bool:
+        """Whether the password travels where others could read it."""
+        return self.tls == "none" and not loopback(self.host)
+
+
+class Account(Table):
+    """A login on a mail server, and what to keep of its mail."""
+
+    name: Name = Field(examples=['name = "work"'])
+    mailboxes: Texts = ("INBOX",)
+    select: Select = "unseen"
+    since: Since | None = None
+    after_store: AfterStore = "none"
+    every: Annotated[Duration, between("1s", "7d")] = timedelta(minutes=5)
+    imap: Imap = Field(examples=["[account.imap] with host, user and password"])
+
+
+# --- from what was written to tables
+
+T = TypeVar("T", bound=Table)
+
+
+def _checked(model: type[T], table: str, written: Written, lines: list[str]) -> T | None:
+    """Return *written* as a *model*, or None with every mistake added to *lines*."""
+    try:
+        return model.model_validate(written.values, context={"directory": written.file.parent})
+    except ValidationError as error:
+        lines += mistakes(table, written, error, model)
+        return None
+
+
+def _accounts(file: Path, tables: dict[str, Any]) -> Iterator[Written]:
+    yield from _listed(file, tables)
+    for other in included(file, tables["include"]) if "include" in tables else ():
+        content = read(other)
+        if strange := [key for key in content if key != "account"]:
+            raise ConfigError(f"{other}: {strange[0]}: an included file holds [[account]] only; move this to {file}")
+        yield from _listed(other, content)
+
+
+def _listed(file: Path, tables: dict[str, Any]) -> Iterator[Written]:
+    accounts = tables.get("account", [])
+    if not isinstance(accounts, list):
+        raise ConfigError(f"{file}: account: must be a list of tables; write [[account]], with two brackets")
+    return (Written(file, account) for account in accounts)
+
+
+def _none_or_twice(file: Path, written: list[Written]) -> Iterator[str]:
+    if not written:
+        yield f"{file}: no account; add [[account]] with a name, and [account.imap] with host, user and password"
+    names = Counter(table.name for table in written if table.name)
+    for name in (name for name, count in names.items() if count > 1):
+        files = ", ".join(sorted({str(table.file) for table in written if table.name == name}))
+        yield f'{file}: [[account]] name: {names[name]} accounts are called "{name}" (in {files}); give each its own'

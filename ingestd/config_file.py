@@ -1,0 +1,149 @@
+"""The configuration file: where it is looked for, how it is read, and how its mistakes are told.
+
+What may stand in it is the business of `config.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tomllib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from .errors import Refused
+
+SIZE_LIMIT = 4 << 20  # bytes of one file
+
+# Keys of later versions: refused by name, since a key that is read and not obeyed is a lie.
+LATER = frozenset({"idle", "pop3", "oauth"})
+
+
+class ConfigError(Refused):
+    """The configuration cannot be used. One line a mistake, each naming the file, the key and the mend."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One table as it was written, and the file it stands in."""
+
+    file: Path
+    values: Any
+
+    @property
+    def name(self) -> str:
+        """The account's name, or "" while it has none that can be shown."""
+        name = self.values.get("name") if isinstance(self.values, dict) else None
+        return name if isinstance(name, str) and name.isprintable() else ""
+
+
+def find(path: Path | None) -> Path:
+    """Return the file to read: *path*, or the first that exists of the usual places; raise ConfigError if none does."""
+    if path is not None:
+        return path.expanduser().absolute()
+    # Never the working directory: a configuration can run commands.
+    if named := os.environ.get("INGESTD_CONFIG"):
+        return Path(named).expanduser().absolute()
+    home = Path("~/.config/ingestd/ingestd.toml").expanduser()
+    places = (home, Path("/etc/ingestd/ingestd.toml"))
+    for place in places:
+        if place.exists():
+            return place
+    looked = ", ".join(("--config", "$INGESTD_CONFIG", *map(str, places)))
+    raise ConfigError(f"no configuration found; looked at {looked}; write one with: ingestd init --print > {home}")
+
+
+def read(file: Path) -> dict[str, Any]:
+    """Return the tables of *file*; raise ConfigError when it cannot be read or is not TOML."""
+    try:
+        content = _content(file)
+        return tomllib.loads(content.decode())
+    except FileNotFoundError as error:
+        raise ConfigError(f"{file}: no such file; write one with: ingestd init --print > {file}") from error
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: not UTF-8 text, from byte {error.start} on; save it as UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: not TOML: {error}") from error  # its text ends in "(at line 3, column 7)"
+
+
+def _content(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        # It can name commands to run, so whoever can write to it can run them.
+        if os.fstat(opened.fileno()).st_mode & stat.S_IWOTH:
+            raise ConfigError(f"{file}: everyone may write to it; run: chmod o-w {file}")
+        content = opened.read(SIZE_LIMIT + 1)
+    if len(content) > SIZE_LIMIT:
+        raise ConfigError(f"{file}: larger than a configuration can be ({SIZE_LIMIT:,} bytes)")
+    return content
+
+
+def included(file: Path, pattern: object) -> list[Path]:
+    """Return the files that `include = pattern` of *file* names, in order of name."""
+    if not isinstance(pattern, str) or not pattern:
+        raise ConfigError(f'{file}: include: must be a file or a pattern, e.g. include = "accounts.d/*.toml"')
+    path = file.parent / Path(pattern).expanduser()
+    found = sorted(path.parent.glob(path.name))
+    if not found and not set(path.name) & set("*?["):
+        raise ConfigError(f"{file}: include: {path}: no such file")
+    return found
+
+
+# --- telling mistakes
+
+
+def mistakes(table: str, written: Written, error: ValidationError, model: type[BaseModel]) -> Iterator[str]:
+    """Tell every mistake of *table*, which should have been a *model*, a line each. Values are never told."""
+    account = f' (account "{written.name}")' if written.name else ""
+    for detail in error.errors(include_url=False, include_input=False):
+        if detail["type"] == "default_factory_not_called":
+            continue  # a default that follows from another key, whose own mistake is told
+        yield f"{written.file}: {_mistake(table, detail, model)}{account}"
+
+
+def unknown(key: str, known: Iterable[str]) -> str:
+    """Say that *key* is not one of *known*, and which of them was probably meant."""
+    if key in LATER:
+        return "not supported by this version; remove it"
+    near = get_close_matches(key, known, n=1)
+    return f'unknown key; did you mean "{near[0]}"?' if near else f"unknown key; known are {', '.join(known)}"
+
+
+def _mistake(table: str, detail: ErrorDetails, model: type[BaseModel]) -> str:
+    holder, key, rest = model, "", detail["loc"]
+    while rest:
+        holder, key = model, str(rest[0])
+        inner = _model(model, key)
+        if inner is None:
+            break
+        table, model, rest = f"{table}.{key}", inner, rest[1:]
+    where = "[[account]]" if table == "account" else f"[{table}]"
+    # A mistake of a whole table begins with the key itself, or has none.
+    named = f" {'.'.join(map(str, rest))}:" if rest else ""
+    return f"{where}{named} {_said(detail, key, holder)}"
+
+
+def _said(detail: ErrorDetails, key: str, holder: type[BaseModel]) -> str:
+    match detail["type"]:
+        case "extra_forbidden":
+            return unknown(key, holder.model_fields)
+        case "missing":
+            return f"missing; add {(holder.model_fields[key].examples or [key])[0]}"
+        case "value_error":
+            return str(detail["ctx"]["error"])
+        case "model_type":
+            return "must be a table"
+    return detail["msg"].replace("Input should be", "must be").replace("'", '"')
+
+
+def _model(model: type[BaseModel], key: str) -> type[BaseModel] | None:
+    field = model.model_fields.get(key)
+    kinds = (field.annotation, *get_args(field.annotation)) if field else ()
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
