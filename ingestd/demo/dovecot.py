@@ -1,0 +1,486 @@
+"""A private mail server: Dovecot on loopback ports of its own, with its own configuration, certificates and mail.
+
+It shares nothing with a Dovecot that the machine runs anyway, and never touches it. Any user name can log in, with the
+one password, and finds a Maildir. All it writes lies below one directory, which stays when it stops.
+"""
+
+from __future__ import annotations
+
+import grp
+import itertools
+import os
+import pwd
+import re
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Protocol, Self
+
+from imapclient.imap_utf7 import encode as modified_utf7
+
+from ..errors import Refused, Unavailable
+
+Certificate = Literal["good", "expired", "other-host"]
+
+START_SECONDS = 20.0
+STOP_SECONDS = 10.0
+START_ATTEMPTS = 3  # a free port may be taken by someone else before Dovecot binds it
+SOCKET_PATH_BYTES = 70  # what is left of sun_path's 108 for names such as login/anvil-auth-penalty
+INSTALL = "apt-get install --no-install-recommends dovecot-imapd dovecot-pop3d dovecot-lmtpd openssl"
+LETTERS = {"\\Draft": "D", "\\Flagged": "F", "\\Answered": "R", "\\Seen": "S", "\\Deleted": "T"}  # Maildir's flags
+PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"))
+PORTS = ("imap", "imaps", "pop3", "pop3s", "lmtp")
+
+
+class Letter(Protocol):
+    """A message to deliver; `ingestd.demo.mailbox.Sample` is one."""
+
+    @property
+    def content(self) -> bytes: ...
+
+    @property
+    def internal_date(self) -> datetime: ...
+
+    @property
+    def flags(self) -> tuple[str, ...]: ...
+
+
+class Dovecot:
+    """The server runs inside the `with` block, and ends with the thread that started it, however that ends.
+
+    As root, Dovecot runs as the unprivileged user that its package made, to whom *directory* then belongs; otherwise as
+    the calling user. The password may hold letters, digits, `-` and `_` only.
+    """
+
+    def __init__(self, directory: Path, password: str, *, certificate: Certificate = "good") -> None:
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", password):
+            raise ValueError("Dovecot's configuration would read more into this password than it says")
+        self.directory, self.password = directory.absolute(), password
+        self._certificate = certificate
+        self._owner = _Owner.found()
+        self._ports: Mapping[str, int] = {}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._serial = itertools.count()
+
+    @staticmethod
+    def missing() -> str | None:
+        """Say what is missing on this machine and how to get it, or None when a server can be started."""
+        for program in ("dovecot", "openssl", "setpriv"):
+            if not shutil.which(program, path=PATH):
+                return f"{program} is not installed: {INSTALL}"
+        if _version() < (2, 3):
+            return "Dovecot is older than 2.3: install a newer one"
+        for service in ("imap", "pop3", "lmtp"):
+            if not any((Path(home) / service).exists() for home in ("/usr/lib/dovecot", "/usr/libexec/dovecot")):
+                return f"Dovecot lacks its {service} service: {INSTALL}"
+        return None
+
+    def __enter__(self) -> Self:
+        """Start the server; raise Refused when it cannot run here, Unavailable when it did not come up."""
+        if reason := self.missing():
+            raise Refused(f"private mail server: {reason}")
+        self._check_directory()
+        for name in ("", "etc", "run", "state", "mail", "transcripts"):
+            self._owner.make(self.directory / name)
+        self._make_certificates()
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        trace: TracebackType | None = None,
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start the server; after `stop` on the same ports as before."""
+        for _ in range(START_ATTEMPTS):
+            self._ports = self._ports or dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
+            self._owner.write(self.directory / "etc" / "dovecot.conf", _configuration(self))
+            self._launch()
+            if self._answers():
+                return
+            self.stop()
+            self._ports = {}
+        raise Unavailable(f"private mail server did not start; see {self.log_file}")
+
+    def stop(self) -> None:
+        """Stop the server and everything it started; the mail stays."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()  # its children end when they find their master gone
+            process.wait()
+
+    # --- where to find it
+
+    @property
+    def imap_port(self) -> int:
+        """Plain text, with STARTTLS on offer."""
+        return self._ports["imap"]
+
+    @property
+    def imaps_port(self) -> int:
+        return self._ports["imaps"]
+
+    @property
+    def pop3_port(self) -> int:
+        """Plain text, with STLS on offer."""
+        return self._ports["pop3"]
+
+    @property
+    def pop3s_port(self) -> int:
+        return self._ports["pop3s"]
+
+    @property
+    def lmtp_port(self) -> int:
+        return self._ports["lmtp"]
+
+    @property
+    def ca_file(self) -> Path:
+        """The authority that signed the server's certificate for `localhost` and `127.0.0.1`."""
+        return self.directory / "tls" / "ca.pem"
+
+    @property
+    def log_file(self) -> Path:
+        return self.directory / "dovecot.log"
+
+    def maildir(self, user: str) -> Path:
+        return self.directory / "mail" / user / "Maildir"
+
+    # --- what tests and demos do with it
+
+    def deliver(self, user: str, mailbox: str, messages: Iterable[Letter]) -> int:
+        """Put *messages* into a mailbox, in order, and return how many; the mailbox is made when it is missing.
+
+        They are written straight into the Maildir, so thousands take a second, and the internal date is kept.
+        """
+        folder = self._folder(user, mailbox)
+        count = 0
+        for message in messages:
+            name = f"{int(time.time())}.M{next(self._serial):06}P{os.getpid()}.localhost"
+            count += 1
+            self._place(folder, name, message)
+        return count
+
+    def transcribe(self, user: str) -> None:
+        """From the user's next login on, keep what clients send, for `transcript`."""
+        self._owner.make(self.directory / "transcripts" / user)
+
+    def transcript(self, user: str) -> bytes:
+        """What the user's clients have sent after login, each line behind a time stamp."""
+        taken = sorted((self.directory / "transcripts" / user).glob("*.in"))
+        return b"".join(path.read_bytes() for path in taken)
+
+    # --- the parts
+
+    def _check_directory(self) -> None:
+        if len(os.fsencode(self.directory / "run")) > SOCKET_PATH_BYTES:
+            raise Refused(f"private mail server: the path {self.directory} is too long for its sockets; choose another")
+        for parent in self.directory.parents:
+            if parent.exists() and not self._owner.can_enter(parent):
+                raise Refused(
+                    f"private mail server: Dovecot runs as {self._owner.user} and cannot enter {parent}; "
+                    "choose a directory below /tmp or /var/tmp"
+                )
+
+    def _make_certificates(self) -> None:
+        if not self.ca_file.exists():
+            make_certificates(self.ca_file.parent, self._certificate)
+            for path in (self.ca_file.parent, *self.ca_file.parent.iterdir()):
+                self._owner.own(path)
+
+    def _launch(self) -> None:
+        configuration = str(self.directory / "etc" / "dovecot.conf")
+        self._owner.write(self.log_file, "")
+        with self.log_file.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - no shell, and only our own words
+                [*self._owner.command(), _dovecot(), "-F", "-c", configuration],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.directory,
+                start_new_session=True,  # a Ctrl-C is for us to answer, by stopping it in order
+                env={"PATH": PATH, "HOME": str(self.directory)},
+            )
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and self._process.poll() is None:
+            if all(_greets(port) for port in self._ports.values()):
+                return True
+            time.sleep(0.02)
+        return False
+
+    def _folder(self, user: str, mailbox: str) -> Path:
+        parts = [] if mailbox == "INBOX" else mailbox.split("/")
+        if any("." in part for part in parts):
+            raise ValueError("Maildir++ keeps the hierarchy in dots: a mailbox name cannot hold one")
+        encoded = [modified_utf7(part).decode("ascii") for part in parts]
+        maildir = self.maildir(user)
+        folder = maildir / "".join(f".{part}" for part in encoded)
+        for path in (maildir.parent, maildir, folder, folder / "tmp", folder / "new", folder / "cur"):
+            self._owner.make(path)
+        if parts:
+            self._owner.write(folder / "maildirfolder", "")
+        return folder
+
+    def _place(self, folder: Path, name: str, message: Letter) -> None:
+        size = len(message.content)
+        lines = size + message.content.count(b"\n") - message.content.count(b"\r\n")  # as IMAP sends them
+        letters = "".join(sorted(LETTERS[flag] for flag in message.flags if flag in LETTERS))
+        written = folder / "tmp" / name
+        with written.open("wb") as file:
+            file.write(message.content)
+        stamp = message.internal_date.timestamp()
+        os.utime(written, (stamp, stamp))
+        self._owner.own(written)
+        written.rename(folder / "cur" / f"{name},S={size},W={lines}:2,{letters}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Owner:
+    """Who Dovecot runs as, and so to whom its files belong."""
+
+    user: str
+    group: str
+    uid: int
+    gid: int
+
+    @classmethod
+    def found(cls) -> _Owner:
+        """The calling user; for root, whom Dovecot refuses to serve mail as, the one its package made, else nobody."""
+        names = [pwd.getpwuid(os.getuid()).pw_name] if os.getuid() else ["dovecot", "_dovecot", "nobody"]
+        for name in names:
+            try:
+                entry = pwd.getpwnam(name)
+            except KeyError:
+                continue
+            return cls(name, grp.getgrgid(entry.pw_gid).gr_name, entry.pw_uid, entry.pw_gid)
+        raise Refused("private mail server: there is no unprivileged user to run Dovecot as; run this as one")
+
+    def command(self) -> list[str]:
+        """What starts a program as this user, to be stopped when the thread that started it is gone."""
+        program = [shutil.which("setpriv", path=PATH) or "setpriv", "--pdeathsig", "TERM"]
+        return program if os.getuid() else [*program, f"--reuid={self.uid}", f"--regid={self.gid}", "--clear-groups"]
+
+    def own(self, path: Path) -> None:
+        if os.getuid() == 0:
+            os.chown(path, self.uid, self.gid)
+
+    def make(self, directory: Path) -> None:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.own(directory)
+
+    def write(self, path: Path, text: str) -> None:
+        path.touch(mode=0o600)
+        path.write_text(text, encoding="utf-8")
+        self.own(path)
+
+    def can_enter(self, directory: Path) -> bool:
+        if os.getuid():
+            return os.access(directory, os.X_OK)
+        status = directory.stat()
+        if status.st_uid == self.uid:
+            return bool(status.st_mode & 0o100)
+        return bool(status.st_mode & (0o010 if status.st_gid == self.gid else 0o001))
+
+
+# --- certificates
+
+
+def make_certificates(directory: Path, kind: Certificate = "good") -> None:
+    """Write an authority (`ca.pem`) and a server's certificate of that *kind* (`server.pem`, `server.key`)."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    names = "DNS:elsewhere.example.org" if kind == "other-host" else "DNS:localhost,IP:127.0.0.1"
+    # Python 3.13 and newer refuse an authority without keyUsage, and want to know which key signed.
+    (directory / "server.ext").write_text(
+        f"subjectAltName={names}\nbasicConstraints=CA:FALSE\nkeyUsage=critical,digitalSignature\n"
+        "extendedKeyUsage=serverAuth\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
+    )
+    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    usage = ("-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
+    days = "-1" if kind == "expired" else "3650"
+    _openssl(directory, "req -x509 -days 3650 -keyout ca.key -out ca.pem -subj /CN=ingestd-private", *key, *usage)
+    _openssl(directory, "req -keyout server.key -out server.csr -subj /CN=localhost", *key)
+    signed = "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out server.pem -extfile server.ext"
+    _openssl(directory, signed, "-days", days)
+
+
+def _openssl(directory: Path, command: str, *more: str) -> None:
+    program = [shutil.which("openssl", path=PATH) or "openssl", *command.split(), *more]
+    done = subprocess.run(program, cwd=directory, capture_output=True, timeout=60, check=False)  # noqa: S603 - no shell
+    if done.returncode:
+        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        raise Refused(f"private mail server: openssl failed: {said[-1] if said else done.returncode}")
+
+
+# --- ports and processes
+
+
+def _free_ports(count: int) -> Iterator[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    yield from (taken.getsockname()[1] for taken in sockets)
+    for taken in sockets:
+        taken.close()
+
+
+def _greets(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+def _dovecot() -> str:
+    return shutil.which("dovecot", path=PATH) or "dovecot"
+
+
+def _version() -> tuple[int, ...]:
+    command = [_dovecot(), "--version"]
+    said = subprocess.run(command, capture_output=True, timeout=10, check=False).stdout  # noqa: S603 - no shell
+    found = re.match(rb"(\d+)\.(\d+)", said)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+# --- configuration
+
+
+def _configuration(server: Dovecot) -> str:
+    return (_for_2_4 if _version() >= (2, 4) else _for_2_3)(server) + _for_both(server)
+
+
+def _for_2_3(server: Dovecot) -> str:
+    owner, home = server._owner, server.directory
+    return f"""
+protocols = imap pop3 lmtp
+ssl_cert = <{home}/tls/server.pem
+ssl_key = <{home}/tls/server.key
+disable_plaintext_auth = no
+auth_mechanisms = plain login
+mail_location = maildir:~/Maildir
+rawlog_dir = {home}/transcripts/%u
+passdb {{
+  driver = static
+  args = password={server.password}
+}}
+userdb {{
+  driver = static
+  args = uid={owner.uid} gid={owner.gid} home={home}/mail/%u allow_all_users=yes
+}}
+service imap-login {{
+  service_count = 0
+}}
+service pop3-login {{
+  service_count = 0
+}}
+"""
+
+
+def _for_2_4(server: Dovecot) -> str:
+    """By the documentation: Dovecot 2.4 renamed many settings and refuses the old names."""
+    owner, home = server._owner, server.directory
+    return f"""dovecot_config_version = 2.4.0
+dovecot_storage_version = 2.4.0
+protocols = imap pop3 lmtp
+ssl_server_cert_file = {home}/tls/server.pem
+ssl_server_key_file = {home}/tls/server.key
+auth_allow_cleartext = yes
+auth_mechanisms = plain login
+mail_driver = maildir
+mail_path = ~/Maildir
+rawlog_dir = {home}/transcripts/%{{user}}
+passdb static {{
+  password = {server.password}
+}}
+userdb static {{
+  allow_all_users = yes
+  fields {{
+    uid = {owner.uid}
+    gid = {owner.gid}
+    home = {home}/mail/%{{user}}
+  }}
+}}
+"""
+
+
+def _for_both(server: Dovecot) -> str:
+    owner, home, ports = server._owner, server.directory, server._ports
+    return f"""
+listen = 127.0.0.1
+base_dir = {home}/run
+state_dir = {home}/state
+log_path = {server.log_file}
+instance_name = ingestd-private
+default_internal_user = {owner.user}
+default_internal_group = {owner.group}
+default_login_user = {owner.user}
+default_process_limit = 500
+default_client_limit = 4000
+default_vsz_limit = 2G
+first_valid_uid = 1
+first_valid_gid = 1
+ssl = yes
+auth_failure_delay = 0
+mail_max_userip_connections = 1000
+namespace inbox {{
+  inbox = yes
+  separator = /
+  mailbox Archive {{
+    auto = no
+    special_use = \\Archive
+  }}
+  mailbox Sent {{
+    auto = no
+    special_use = \\Sent
+  }}
+}}
+service anvil {{
+  chroot =
+}}
+service stats {{
+  chroot =
+}}
+service imap-login {{
+  chroot =
+  inet_listener imap {{
+    port = {ports["imap"]}
+  }}
+  inet_listener imaps {{
+    port = {ports["imaps"]}
+    ssl = yes
+  }}
+}}
+service pop3-login {{
+  chroot =
+  inet_listener pop3 {{
+    port = {ports["pop3"]}
+  }}
+  inet_listener pop3s {{
+    port = {ports["pop3s"]}
+    ssl = yes
+  }}
+}}
+service lmtp {{
+  inet_listener lmtp {{
+    port = {ports["lmtp"]}
+  }}
+}}
+protocol lmtp {{
+  postmaster_address = postmaster@localhost
+}}
+"""
