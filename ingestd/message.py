@@ -259,3 +259,18 @@ class Message:
     auth_results: tuple[tuple[str, str, str], ...] = ()  # (authserv-id, method, result), as the headers claim
     headers: tuple[Header, ...] = field(default=(), repr=False)
     parts: tuple[PartInfo, ...] = ()
+
+
+# --- as it is stored
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Proof that the message at *place* is stored, durably and by a majority."""
+
+    place: Place
+    message: str  # messages._id
+    sha256: str
+    size_bytes: int
+    new: bool  # False: its bytes were stored already, brought from another place or before
+    status: Literal["ok", "partial", "failed", "known"]  # how it parsed; "known": it was parsed before

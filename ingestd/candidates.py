@@ -1,0 +1,55 @@
+"""Which messages of a mailbox a pass is to bring, and which it leaves out and why.
+
+What was there when the mailbox was first seen is selected as the operator says (`UNSEEN` by default). What came later
+is brought whatever its flags: a person may have opened it before we looked, and UNSEEN alone would lose it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from .uidset import UIDSet
+
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+class Searchable(Protocol):
+    def search(self, program: str, within: UIDSet | None = None) -> UIDSet:
+        """Return the UIDs that match *program*, search keys as in RFC 9051, section 6.4.4."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """All UIDs of a mailbox: those to bring, and the rest by the reason for leaving them out."""
+
+    present: UIDSet
+    selected: UIDSet
+    left_out: dict[str, UIDSet]
+
+
+def candidates(mailbox: Searchable, select: str, since: datetime | None, baseline: int, older: UIDSet) -> Candidates:
+    """Search *mailbox* by *select*: "unseen", "all", or a search program, which then holds for new mail too.
+
+    *older* is known to lie before *since*, although the server's day says otherwise.
+    """
+    present = mailbox.search("ALL")
+    recent = (mailbox.search(_day_before(since)) & present if since else present) - older
+    was_there = recent & UIDSet.span(1, baseline)
+    if select == "all":
+        selected = recent
+    elif select == "unseen":
+        unseen = mailbox.search("UNSEEN", within=UIDSet.span(1, baseline)) if was_there else UIDSet()
+        selected = (unseen & was_there) | (recent - was_there)
+    else:
+        selected = mailbox.search(select) & recent
+    reason = "seen_at_baseline" if select == "unseen" else "not_in_program"
+    left_out = {"older_than_since": present - recent, reason: recent - selected}
+    return Candidates(present, selected, {why: uids for why, uids in left_out.items() if uids})
+
+
+def _day_before(since: datetime) -> str:
+    """SINCE goes by the day of the server's zone, which may have begun up to 14 hours before or after ours."""
+    day = (since - timedelta(days=1)).date()
+    return f"SINCE {day.day:02}-{MONTHS[day.month - 1]}-{day.year}"

@@ -1,0 +1,53 @@
+"""What an account is bound to: the server and the user that its name stood for at first contact.
+
+UIDs mean nothing on another server, so another server under the same name must not be taken for known.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pymongo.database import Database
+
+from ..errors import LeaseLost, Refused
+from . import database as db
+from .leases import Lease
+
+Document = dict[str, Any]
+
+
+def check_binding(database: Database[Document], account: str, host: str, user: str) -> bool:
+    """Return whether *account* is bound; raise Refused when it is bound to something else. Changes nothing."""
+    with db.translated():
+        found = database.accounts.find_one({"_id": account}, {"binding": 1})
+    bound = found and found.get("binding")
+    if not bound:
+        return False
+    if (bound["host"], bound["user"]) != (host, user):
+        what = "host" if bound["host"] != host else "user"
+        raise Refused(
+            f"account {account}: bound to another {what} at first contact (host {bound['host']}, now {host});"
+            " give the new one a name of its own, or, if it is the same mail moved, run:"
+            f" ingestd account rebind {account}"
+        )
+    return True
+
+
+def bind(database: Database[Document], lease: Lease, host: str, user: str) -> None:
+    """Bind the account of *lease* to *host* and *user* at first contact; raise Refused when it is bound to another."""
+    if not check_binding(database, lease.account, host, user):
+        _set(database, lease, {"binding": {"host": host, "user": user}})
+
+
+def rebind(database: Database[Document], lease: Lease, host: str, user: str) -> None:
+    """Bind the account of *lease* anew. Every mailbox starts a new epoch, since the old UIDs mean nothing now."""
+    with db.translated():
+        database.mailboxes.update_many({"account": lease.account}, {"$set": {"uidvalidity": None}})
+    _set(database, lease, {"binding": {"host": host, "user": user}})
+
+
+def _set(database: Database[Document], lease: Lease, fields: Document) -> None:
+    with db.translated():
+        found = database.accounts.update_one(lease.mine, {"$set": fields})
+    if not found.matched_count:
+        raise LeaseLost(f"account {lease.account}: another daemon took it over")

@@ -1,0 +1,195 @@
+"""The connection to MongoDB: what we ask of every write and read, and what its errors mean to us.
+
+Every write waits for a majority and the journal; every read is from the primary, majority-committed, whatever the URI
+says: the ledger decides what is fetched and what may be deleted, so it must not be read from yesterday.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from pymongo import MongoClient, UpdateOne
+from pymongo.collection import Collection
+from pymongo.database import Database
+from pymongo.errors import (
+    BulkWriteError,
+    ConfigurationError,
+    ConnectionFailure,
+    ExecutionTimeout,
+    InvalidURI,
+    OperationFailure,
+    WTimeoutError,
+)
+from pymongo.uri_parser import parse_uri
+
+from ..errors import Refused, StoreUnavailable
+
+Document = dict[str, Any]
+
+DEFAULT_DATABASE = "ingestd"
+DUPLICATE_KEY = 11000
+NOT_AUTHORISED = {13: "is not allowed to do this", 18: "was refused"}  # Unauthorized, AuthenticationFailed
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """How to reach MongoDB. Can be pickled, so that worker processes open connections of their own."""
+
+    uri: str
+    password: str | None = field(default=None, repr=False)
+    allow_plain: bool = False  # a connection without TLS beyond loopback
+    select_timeout: float = 10.0  # seconds to find a primary
+    socket_timeout: float = 60.0  # seconds for one answer
+
+    @property
+    def shown(self) -> str:
+        """The URI without its secrets."""
+        return redacted(self.uri)
+
+
+@contextmanager
+def connected(settings: StoreSettings, listeners: Sequence[Any] = ()) -> Iterator[Database[Document]]:
+    """Give the database of *settings* until the block ends.
+
+    Connecting is lazy: use `ping` to find out now. Raises Refused for a URI that cannot or must not be used.
+    """
+    _check_transport(settings)
+    secret: dict[str, Any] = {"password": settings.password} if settings.password is not None else {}
+    with translated(settings):
+        client: MongoClient[Document] = MongoClient(
+            settings.uri,
+            **secret,
+            appname="ingestd",
+            w="majority",
+            journal=True,
+            readConcernLevel="majority",
+            readPreference="primary",
+            retryWrites=True,
+            tz_aware=True,
+            serverSelectionTimeoutMS=int(settings.select_timeout * 1000),
+            connectTimeoutMS=int(settings.select_timeout * 1000),
+            socketTimeoutMS=int(settings.socket_timeout * 1000),
+            event_listeners=list(listeners),
+        )
+    try:
+        yield client.get_default_database(DEFAULT_DATABASE)
+    finally:
+        client.close()
+
+
+def ping(database: Database[Document], settings: StoreSettings) -> None:
+    """Make sure that the store answers and lets us in; raise StoreUnavailable or Refused."""
+    with translated(settings):
+        database.list_collection_names()  # unlike ping, this needs our rights
+
+
+@contextmanager
+def translated(settings: StoreSettings | None = None) -> Iterator[None]:
+    """Turn what pymongo raises into what to do about it."""
+    where = f"store {settings.shown}" if settings else "store"
+    try:
+        yield
+    except (ConnectionFailure, ExecutionTimeout, WTimeoutError) as error:
+        raise StoreUnavailable(f"{where}: no answer ({_brief(error)}); is MongoDB running there?") from error
+    except BulkWriteError as error:
+        if error.details.get("writeErrors"):
+            raise
+        raise StoreUnavailable(f"{where}: a write was not confirmed by a majority") from error
+    except (InvalidURI, ConfigurationError) as error:
+        raise Refused(f"{where}: {_brief(error)}; check store.uri and store.password") from error
+    except OperationFailure as error:
+        if error.code in NOT_AUTHORISED:
+            raise Refused(
+                f"{where}: the login {NOT_AUTHORISED[error.code]} (code {error.code}); check store.uri, store.password"
+                " and the roles of that user"
+            ) from error
+        if error.has_error_label("RetryableWriteError") or error.has_error_label("TransientTransactionError"):
+            raise StoreUnavailable(f"{where}: try again (code {error.code})") from error
+        raise
+
+
+def upsert(collection: Collection[Document], operations: Sequence[UpdateOne]) -> set[int]:
+    """Run *operations* unordered; return the indexes of those that inserted a document.
+
+    Two writers that upsert one `_id` at the same moment make one of them fail with a duplicate key; sent again, it
+    finds the other's document. An operation whose filter excludes the document that is there stays without effect.
+    """
+    inserted: set[int] = set()
+    result: Mapping[str, Any]
+    waiting = list(range(len(operations)))
+    for _ in range(2):
+        if not waiting:
+            break
+        try:
+            with translated():
+                result = collection.bulk_write([operations[i] for i in waiting], ordered=False).bulk_api_result
+            clashed: list[int] = []
+        except BulkWriteError as error:
+            result = error.details
+            clashed = [waiting[index] for index in duplicates(error)]
+        inserted.update(waiting[entry["index"]] for entry in result["upserted"])
+        waiting = clashed
+    return inserted
+
+
+def insert_missing(collection: Collection[Document], documents: Sequence[Document]) -> None:
+    """Insert *documents*, leaving alone those whose `_id` is there: their content is the same by their name."""
+    if not documents:
+        return
+    try:
+        with translated():
+            collection.insert_many(documents, ordered=False)
+    except BulkWriteError as error:
+        duplicates(error)
+
+
+def duplicates(error: BulkWriteError) -> list[int]:
+    """Return the indexes that failed because their `_id` exists; raise *error* again when anything else went wrong."""
+    failures = error.details["writeErrors"]
+    if any(failure["code"] != DUPLICATE_KEY for failure in failures):
+        raise error
+    if error.details.get("writeConcernErrors"):
+        raise StoreUnavailable("store: a write was not confirmed by a majority") from error
+    return [failure["index"] for failure in failures]
+
+
+def redacted(uri: str) -> str:
+    """Show *uri* without a password."""
+    parts = urlsplit(uri)
+    user, at, hosts = parts.netloc.rpartition("@")
+    name = user.partition(":")[0]
+    return f"{parts.scheme}://{name}{at}{hosts}{parts.path}" if parts.scheme else uri
+
+
+def _check_transport(settings: StoreSettings) -> None:
+    if settings.allow_plain or settings.uri.startswith("mongodb+srv://"):
+        return
+    try:
+        parsed = parse_uri(settings.uri, warn=False)
+    except (InvalidURI, ConfigurationError, ValueError) as error:
+        raise Refused(f"store {settings.shown}: {_brief(error)}; check store.uri") from error
+    if not parsed["options"].get("tls") and not all(_is_local(host) for host, _ in parsed["nodelist"]):
+        raise Refused(
+            f"store {settings.shown}: no TLS to a host beyond loopback; add tls=true to store.uri,"
+            ' or say store.tls = "none" aloud'
+        )
+
+
+def _is_local(host: str) -> bool:
+    if host == "localhost" or host.endswith(".sock"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _brief(error: Exception) -> str:
+    """The first sentence of a driver's message: the rest repeats itself and the topology."""
+    text = str(error).split(", Timeout:")[0].split(" (configured timeouts")[0]
+    return text[:200] or type(error).__name__

@@ -1,0 +1,98 @@
+"""The log of what was stored: one seal for each batch of an account, chained by hashes, only ever appended to.
+
+Inserting number n + 1 is the compare-and-swap that keeps the log in order. A placement that is changed, removed or put
+in later no longer agrees with the seal that names it, and a seal that is changed breaks the chain.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+
+from bson import Int64
+from pymongo.database import Database
+from pymongo.errors import DuplicateKeyError
+
+from ..errors import LeaseLost, StoreUnavailable
+from ..message import Receipt
+from . import database as db
+
+Document = dict[str, Any]
+
+ATTEMPTS = 3  # each one further behind a late seal of a holder before us
+
+
+class Seals:
+    """The log of one account, for whoever holds its lease with *token*."""
+
+    def __init__(self, database: Database[Document], account: str, token: int) -> None:
+        self._database, self._account, self._token = database, account, token
+        self._tail = self._last()
+
+    @property
+    def number(self) -> int:
+        """The number of the newest seal; 0 when there is none."""
+        return self._tail["n"] if self._tail else 0
+
+    def append(self, receipts: Sequence[Receipt]) -> int:
+        """Seal *receipts*; return the number of the seal. Raises LeaseLost when a later holder has written."""
+        facts = [{"_id": r.place.id, "digest": r.sha256, "size_bytes": Int64(r.size_bytes)} for r in receipts]
+        for _ in range(ATTEMPTS):
+            seal = self._next(facts)
+            if self._insert(seal):
+                self._tail = seal
+                return self.number
+            self._tail = self._last()
+            if self._tail and self._tail["token"] > self._token:
+                raise LeaseLost(f"account {self._account}: another daemon took it over")
+        raise StoreUnavailable(f"account {self._account}: seal {self.number + 1} could not be written; try again")
+
+    def named_since(self, number: int) -> set[str]:
+        """Return the `_id`s of all placements named by the seals after *number*."""
+        after = {"_id": {"$gt": _id(self._account, number), "$lt": f"{self._account}0"}}
+        with db.translated():
+            found = self._database.seals.find(after, {"places._id": 1})
+            return {place["_id"] for seal in found for place in seal["places"]}
+
+    def _last(self) -> Document | None:
+        ours = {"_id": {"$gte": f"{self._account}/", "$lt": f"{self._account}0"}}  # "0" is what follows "/"
+        with db.translated():
+            return self._database.seals.find_one(ours, sort=[("_id", -1)])
+
+    def _next(self, facts: list[Document]) -> Document:
+        number, previous = self.number + 1, self._tail["hash"] if self._tail else None
+        return {
+            "_id": _id(self._account, number),
+            "account": self._account,
+            "n": number,
+            "kind": "stored",
+            "token": self._token,
+            "sealed_at": datetime.now(UTC).replace(microsecond=0),
+            "previous": previous,
+            "places": facts,
+            "hash": chained(self._account, number, previous, facts),
+        }
+
+    def _insert(self, seal: Document) -> bool:
+        """Whether *seal* is now in the log; also when an answer was lost and it had been there already."""
+        try:
+            with db.translated():
+                self._database.seals.insert_one(seal)
+        except DuplicateKeyError:
+            there = self._database.seals.find_one({"_id": seal["_id"]})
+            return there is not None and there["hash"] == seal["hash"] and there["token"] == seal["token"]
+        return True
+
+
+def chained(account: str, number: int, previous: str | None, places: Iterable[Document]) -> str:
+    """The hash of a seal: SHA-256 of its facts and of the seal before, as compact JSON in this order."""
+    facts = [[place["_id"], place["digest"], int(place["size_bytes"])] for place in places]
+    written = json.dumps([account, number, previous, facts], ensure_ascii=False, separators=(",", ":"))
+    return sha256(written.encode()).hexdigest()
+
+
+def _id(account: str, number: int) -> str:
+    return f"{account}/{number:08}"

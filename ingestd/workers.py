@@ -1,0 +1,207 @@
+"""Parse and write in worker processes, so that a message that hangs or kills its parser costs only itself.
+
+A worker takes a batch, parses it, writes it, and returns receipts. When it dies or fails for a reason that lies in the
+messages, the batch is tried again message by message; what fails alone is stored raw, with `parse.status: "failed"`.
+A watchdog (SIGALRM, which ends even a loop in C) limits the parsing of one message, and RLIMIT_DATA the memory.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import resource
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as Expired
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
+from typing import Any, Protocol
+
+from pebble import ProcessExpired, ProcessPool
+
+from .errors import IngestError
+from .message import Arrival, Message, RawMessage, Receipt
+from .mime.parse import parse, unparsed
+from .raw import Raw
+from .store import messages
+from .store.database import StoreSettings, connected
+from .store.messages import Terms
+
+PARSE_SECONDS = 30  # for one message
+BATCH_SECONDS = 900.0  # for one batch, store outages and all; a worker that takes longer is stopped, not slow
+
+Batches = Iterable[list[Arrival]]
+Stored = tuple[list[Arrival], list[Receipt]]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A batch on its way to a worker."""
+
+    batch: tuple[RawMessage, ...]
+    terms: Terms
+    give_up: str | None = None  # why these messages are not to be parsed
+
+
+Submit = Callable[[Job], "Future[list[Receipt]]"]
+
+
+class Workers(Protocol):
+    """A place to send batches to."""
+
+    @property
+    def count(self) -> int: ...
+
+    def submit(self, job: Job) -> Future[list[Receipt]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sink:
+    """Stores the batches of one mailbox with the help of *workers*."""
+
+    workers: Workers
+    terms: Terms
+
+    def store(self, batches: Batches) -> Iterator[Stored]:
+        """Yield each batch, in order, once it is stored; one more than there are workers is under way at a time."""
+        under_way: deque[tuple[list[Arrival], Future[list[Receipt]]]] = deque()
+        for batch in batches:
+            if batch:
+                under_way.append((batch, self.workers.submit(Job(_messages(batch), self.terms))))
+            if under_way and (not batch or len(under_way) > self.workers.count):
+                yield self._finished(*under_way.popleft())
+        while under_way:
+            yield self._finished(*under_way.popleft())
+
+    def _finished(self, batch: list[Arrival], future: Future[list[Receipt]]) -> Stored:
+        try:
+            return batch, future.result()
+        except IngestError:
+            raise
+        except Exception:  # noqa: BLE001 - it lies in one of the messages: each is tried alone, and told there
+            return batch, list(chain.from_iterable(map(self._alone, _messages(batch))))
+
+    def _alone(self, raw: RawMessage) -> list[Receipt]:
+        job = Job((raw,), self.terms)
+        try:
+            return self.workers.submit(job).result()
+        except IngestError:
+            raise
+        except Exception as error:  # noqa: BLE001 - kept in the document, and the mailbox goes on
+            return self.workers.submit(replace(job, give_up=_reason(error))).result()
+
+
+@contextmanager
+def started(count: int, settings: StoreSettings, memory_bytes: int) -> Iterator[Workers]:
+    """Give *count* worker processes until the block ends; with 0, everything happens in this one, unwatched.
+
+    Start them before any thread, and once: they come from a fork server that has the imports done already.
+    """
+    with ExitStack() as stack:
+        if not count:
+            yield InProcess(_Writer(stack, settings))
+            return
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__])
+        pool = stack.enter_context(_pool(count, context, settings, memory_bytes))
+        yield Processes(count, pool)
+
+
+@contextmanager
+def _pool(count: int, context: Any, settings: StoreSettings, memory_bytes: int) -> Iterator[ProcessPool]:
+    pool = ProcessPool(count, context=context, initializer=_initialise, initargs=(settings, memory_bytes))
+    try:
+        yield pool
+    except BaseException:
+        pool.stop()
+        raise
+    else:
+        pool.close()
+    finally:
+        pool.stop()
+        pool.join()
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    count: int
+    pool: ProcessPool
+
+    def submit(self, job: Job) -> Future[list[Receipt]]:
+        future: Future[list[Receipt]] = self.pool.schedule(_work, args=(job,), timeout=BATCH_SECONDS)
+        return future
+
+
+class InProcess:
+    """No processes: a job is done when it is submitted."""
+
+    count = 0
+
+    def __init__(self, write: Callable[[Job], list[Receipt]]) -> None:
+        self._write = write
+
+    def submit(self, job: Job) -> Future[list[Receipt]]:
+        future: Future[list[Receipt]] = Future()
+        try:
+            future.set_result(self._write(job))
+        except Exception as error:  # noqa: BLE001 - raised again by whoever asks the future
+            future.set_exception(error)
+        return future
+
+
+class _Writer:
+    """Does jobs with a connection of its own."""
+
+    def __init__(self, stack: ExitStack, settings: StoreSettings, parse: Callable[[Raw], Message] = parse) -> None:
+        self._database = stack.enter_context(connected(settings))
+        self._parse = parse
+
+    def __call__(self, job: Job) -> list[Receipt]:
+        read = self._parse if job.give_up is None else partial(unparsed, reason=job.give_up)
+        return messages.write(self._database, job.batch, read, job.terms, step)
+
+
+_stack = ExitStack()  # of a worker process: what it holds until it ends
+_writers: list[_Writer] = []  # of a worker process: the one, once it is initialised
+
+
+def _initialise(settings: StoreSettings, memory_bytes: int) -> None:
+    """Make this process a worker."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the one who started us
+    resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+    _writers.append(_Writer(_stack, settings, _watched))
+
+
+def _work(job: Job) -> list[Receipt]:
+    return _writers[0](job)
+
+
+def _watched(raw: Raw) -> Message:
+    """Parse *raw*, or let this process die of SIGALRM."""
+    signal.alarm(PARSE_SECONDS)
+    try:
+        return parse(raw)
+    finally:
+        signal.alarm(0)
+
+
+def step(name: str) -> None:
+    """A named moment of the trip. `INGESTD_FAIL_AT=NAME` kills the process there, as a crash would, for tests."""
+    if os.environ.get("INGESTD_FAIL_AT") == name:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _messages(batch: Sequence[Arrival]) -> tuple[RawMessage, ...]:
+    return tuple(arrival for arrival in batch if isinstance(arrival, RawMessage))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ProcessExpired):
+        return f"the parser died (exit code {error.exitcode})"
+    if isinstance(error, Expired):
+        return f"not done in {BATCH_SECONDS:.0f} s"
+    return f"{type(error).__name__} while parsing or writing"
