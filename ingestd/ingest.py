@@ -9,7 +9,7 @@ the same documents again, so nothing is lost and nothing is stored twice. Nothin
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -17,7 +17,7 @@ from typing import Protocol
 
 from .candidates import Candidates, Searchable, candidates
 from .message import Arrival, Place, Receipt
-from .spool import Lane
+from .spool import Lane, Spool
 from .store.ledger import Ledger
 from .store.mailboxes import Memory
 from .uidset import UIDSet
@@ -34,6 +34,9 @@ class Source(Searchable, Protocol):
 
     def acknowledge(self, uids: UIDSet, action: str) -> None:
         """Do *action* to the messages on the server; those that are gone are no error."""
+
+    def abort(self) -> None:
+        """End a `fetch` that runs in another thread, even while it waits for the server. Nothing works after it."""
 
 
 class Sink(Protocol):
@@ -70,7 +73,7 @@ class Stored:
     quarantined: Sequence[Place]
 
 
-def ingest(mailbox: Source, ledger: Ledger, sink: Sink, lane: Lane, wanted: Selection) -> Iterator[Plan | Stored]:
+def ingest(mailbox: Source, ledger: Ledger, sink: Sink, spool: Spool, wanted: Selection) -> Generator[Plan | Stored]:
     """Bring what is wanted of *mailbox* to *sink*: yield the plan, then each batch once it is safe.
 
     Between two batches nothing is half done, so that is where a caller may stop.
@@ -82,11 +85,13 @@ def ingest(mailbox: Source, ledger: Ledger, sink: Sink, lane: Lane, wanted: Sele
     yield Plan(found.present, due, ledger.memory)
     since = wanted.since or ledger.memory.since
     fetch = partial(mailbox.fetch, due, epoch=ledger.memory.epoch.number, since=since)
-    for batch, receipts in sink.store(lane.batches(fetch, BATCH_BYTES, BATCH_COUNT)):
-        quarantined = ledger.record(batch, receipts)
-        lane.release(batch)
-        yield Stored(batch, receipts, quarantined)
-    acknowledge(mailbox, ledger)
+    with spool.lane(mailbox.abort) as lane:
+        for batch, receipts in sink.store(lane.batches(fetch, BATCH_BYTES, BATCH_COUNT)):
+            quarantined = ledger.record(batch, receipts)
+            lane.release(batch)
+            yield Stored(batch, receipts, quarantined)
+    if not spool.stopped:
+        acknowledge(mailbox, ledger)
 
 
 def choose(mailbox: Searchable, memory: Memory, wanted: Selection) -> Candidates:

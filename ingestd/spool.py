@@ -47,6 +47,7 @@ class Spool:
         self.directory, self.memory_bytes, self.disk_bytes = directory, memory_bytes, disk_bytes
         self.used = Use()
         self.changed = Condition()
+        self.stopped = False
         self._lock: int | None = None
 
     def __enter__(self) -> Self:
@@ -78,10 +79,19 @@ class Spool:
             os.close(self._lock)
             self._lock = None
 
+    def stop(self) -> None:
+        """End every lane: what was read ahead and not yet taken is dropped, and nothing more is read."""
+        with self.changed:
+            self.stopped = True
+            self.changed.notify_all()
+
     @contextmanager
-    def lane(self) -> Iterator[Lane]:
-        """Give one mailbox its share; whatever it still holds at the end is dropped."""
-        lane = Lane(self)
+    def lane(self, abort: Callable[[], None] | None = None) -> Iterator[Lane]:
+        """Give one mailbox its share; whatever it still holds at the end is dropped.
+
+        *abort* is called, from the thread that ends the block, when reading ahead has to be cut short.
+        """
+        lane = Lane(self, abort)
         try:
             yield lane
         finally:
@@ -91,14 +101,20 @@ class Spool:
 class Lane:
     """One mailbox's share of the spool: written by the thread that fetches, read by the one that stores."""
 
-    def __init__(self, spool: Spool) -> None:
-        self._spool = spool
+    def __init__(self, spool: Spool, abort: Callable[[], None] | None = None) -> None:
+        self._spool, self._abort = spool, abort
         self._changed = spool.changed
         self._held = Use()
+        self._files: set[Path] = set()
         self._waiting: deque[Arrival] = deque()
         self._reader: Thread | None = None
         self._error: BaseException | None = None
         self._blocked = self._finished = self._closed = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether nobody will take what is read from here on."""
+        return self._closed or self._spool.stopped
 
     # --- the fetching side
 
@@ -114,9 +130,9 @@ class Lane:
                 return None
             self._blocked = True
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._closed or self._admits(memory, disk))
+            self._changed.wait_for(lambda: self.ended or self._admits(memory, disk))
             self._blocked = False
-            if self._closed:
+            if self.ended:
                 raise Closed
             self._take(memory, disk)
         return Writer(self, memory, disk)
@@ -164,9 +180,13 @@ class Lane:
             self._closed = True
             self._changed.notify_all()
         if self._reader:
+            if self._abort and not self._finished:
+                self._abort()
             self._reader.join()
-        self.release(self._waiting)
         self._waiting.clear()
+        for path in self._files:
+            path.unlink(missing_ok=True)
+        self._give_back(self._held.memory, self._held.disk)
 
     def _fill(self, arrivals: Callable[[Lane], Iterable[Arrival]]) -> None:
         try:
@@ -174,7 +194,7 @@ class Lane:
                 with self._changed:
                     self._waiting.append(arrival)
                     self._changed.notify_all()
-                    if self._closed:
+                    if self.ended:
                         return
         except Closed:
             return
@@ -187,11 +207,9 @@ class Lane:
 
     def _next(self, size_bytes: int, count: int) -> list[Arrival] | None:
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._finished or self._blocked)
-            self._changed.wait_for(
-                lambda: self._finished or self._blocked or self._full(size_bytes, count), timeout=LINGER
-            )
-            if not self._waiting and self._finished:
+            self._changed.wait_for(lambda: self._waiting or self._settled)
+            self._changed.wait_for(lambda: self._settled or self._full(size_bytes, count), timeout=LINGER)
+            if self.ended or (self._finished and not self._waiting):
                 return None
             batch: list[Arrival] = []
             taken = 0
@@ -202,12 +220,17 @@ class Lane:
                 batch.append(self._waiting.popleft())
             return batch
 
+    @property
+    def _settled(self) -> bool:
+        return self._finished or self._blocked or self.ended
+
     def _full(self, size_bytes: int, count: int) -> bool:
         return len(self._waiting) >= count or sum(map(_size, self._waiting)) >= size_bytes
 
     def _drop(self, content: Content) -> None:
         if isinstance(content, OnDisk):
             content.path.unlink(missing_ok=True)
+            self._files.discard(content.path)
             self._give_back(0, content.size_bytes)
         else:
             self._give_back(content.size_bytes, 0)
@@ -255,6 +278,7 @@ class Writer:
         else:
             assert self._path is not None
             os.close(self._file)
+            self._lane._files.add(self._path)
             content, now = OnDisk(self._path, self.size_bytes), (0, self.size_bytes)
         with self._lane._changed:
             self._lane._take(now[0] - self._memory, now[1] - self._disk)

@@ -62,12 +62,12 @@ def recall(
     settings = f"{select} since {since}"
     if found is None or found["uidvalidity"] != uidvalidity:
         epoch = Epoch(account, mailbox, found["epoch"] + 1 if found else 1, uidvalidity)
-        return Memory(epoch, uidnext - 1, _resolved(since, now), settings)
+        return Memory(epoch, uidnext - 1, resolved(since, now), settings)
     same = found["settings"] == settings
     return Memory(
         epoch=Epoch(account, mailbox, found["epoch"], uidvalidity),
         baseline=int(found["baseline"]),
-        since=found["since"] if same else _resolved(since, now),
+        since=found["since"] if same else resolved(since, now),
         settings=settings,
         selected=UIDSet.parse(found["selected"]) if same else UIDSet(),
         done=UIDSet.parse(found["done"]),
@@ -103,7 +103,8 @@ def save(database: Database[Document], lease: Lease, memory: Memory) -> None:
         raise LeaseLost(f"account {epoch.account}: another daemon took it over") from error
 
 
-def _resolved(since: Since, now: datetime) -> datetime | None:
+def resolved(since: Since, now: datetime) -> datetime | None:
+    """Return the start, in UTC, of the day that *since* means when it is first seen at *now*."""
     if since is None:
         return None
     day = (now - since).date() if isinstance(since, timedelta) else since

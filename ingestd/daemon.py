@@ -1,0 +1,105 @@
+"""Builds everything in one place and serves accounts with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from pymongo.database import Database
+
+from .config import Account, Config, Secret
+from .errors import IngestError, StoreUnavailable
+from .sources.credentials import SecretReference
+from .sources.imap import ImapAccount, Server
+from .spool import Spool
+from .store import accounts, indexes
+from .store.database import StoreSettings, connected, ping
+from .store.embedded import embedded
+from .store.leases import Owner, hold
+from .visit import Order, Outcome, Visit, Watch
+from .workers import Workers, started
+
+Document = dict[str, Any]
+
+
+@contextmanager
+def store(config: Config) -> Iterator[StoreSettings]:
+    """Give what is needed to reach the store. An embedded one runs from the beginning of the block to its end."""
+    path = config.store.embedded
+    if path is not None:
+        with embedded(path, allow_embedded=config.store.allow_embedded) as uri:
+            yield StoreSettings(uri)
+        return
+    password = secret(config.store.password)() if config.store.password else None
+    yield StoreSettings(config.store.uri, password, allow_plain=config.store.tls == "none")
+
+
+@contextmanager
+def reading(config: Config) -> Iterator[Database[Document]]:
+    """Give the database for looking at it; raise StoreUnavailable or Refused at once."""
+    with store(config) as settings, connected(settings) as database:
+        ping(database, settings)
+        yield database
+
+
+@contextmanager
+def opened(config: Config) -> Iterator[Daemon]:
+    """Start what serving accounts needs; stop it when the block ends. Raises StoreUnavailable or Refused."""
+    with ExitStack() as stack:
+        settings = stack.enter_context(store(config))
+        spool = Spool(config.daemon.spool_dir, config.daemon.spool_memory, config.daemon.spool_disk)
+        stack.enter_context(spool)
+        # Before any thread: the workers are forked from a server process that has none.
+        workers = stack.enter_context(started(config.daemon.workers, settings, config.daemon.worker_memory))
+        database = stack.enter_context(connected(settings))
+        ping(database, settings)
+        indexes.ensure(database)
+        yield Daemon(database, spool, workers, Owner.current())
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """Serves accounts. Safe to use from several threads, each with an account of its own."""
+
+    database: Database[Document]
+    spool: Spool
+    workers: Workers
+    owner: Owner
+
+    def serve(self, account: Account, order: Order, watch: Watch) -> Outcome:
+        """Bring what is new in every mailbox of *account*. What goes wrong is in the outcome, except with the store.
+
+        Raises StoreUnavailable. After `stop` it returns soon, with nothing half done.
+        """
+        outcome = Outcome(account.name)
+        try:
+            host, user = account.imap.host, account.imap.user
+            with hold(self.database, account.name, self.owner) as lease:
+                accounts.check_binding(self.database, account.name, host, user)
+                with connection(account) as imap:
+                    accounts.bind(self.database, lease, host, user)
+                    Visit(self.database, self.spool, self.workers, account, lease, imap).make(order, watch, outcome)
+        except StoreUnavailable:
+            raise
+        except IngestError as error:
+            outcome.errors.append(error)
+        return outcome
+
+    def stop(self) -> None:
+        """End what is under way: batches that are being stored are finished, nothing more is read."""
+        self.spool.stop()
+
+
+def connection(account: Account) -> ImapAccount:
+    """The connection to the IMAP server of *account*, not yet made."""
+    imap = account.imap
+    return ImapAccount(
+        account.name, Server(imap.host, imap.port, imap.tls, imap.user, secret(imap.password), imap.ca_file)
+    )
+
+
+def secret(reference: Secret) -> Callable[[], str]:
+    """How to read the secret that *reference* names; it is read anew each time."""
+    return SecretReference(reference.kind, reference.value).resolve

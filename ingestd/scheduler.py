@@ -1,0 +1,75 @@
+"""When to visit which account: APScheduler decides the moment and puts the account on a queue, each at most once."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from threading import Condition
+
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.interval import IntervalTrigger
+
+JITTER = 0.1  # of the interval, so that accounts do not all come at the same second
+
+
+class Queue:
+    """Accounts whose time has come, first in first out. Each waits once at most, and is with one taker at a time."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[str] = deque()
+        self._taken: dict[str, bool] = {}  # whether its time came again in the meantime
+        self._changed = Condition()
+        self._closed = False
+
+    def put(self, account: str) -> None:
+        """Add *account*, unless it waits already. One that is taken is added when it is done."""
+        with self._changed:
+            if account in self._taken:
+                self._taken[account] = True
+            elif account not in self._waiting:
+                self._waiting.append(account)
+                self._changed.notify()
+
+    def take(self) -> str | None:
+        """Return the next account, as soon as there is one, until `done`; None when the queue is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            if self._closed:
+                return None
+            account = self._waiting.popleft()
+            self._taken[account] = False
+            return account
+
+    def done(self, account: str, *, again: bool = False) -> None:
+        """Give *account* back; it is added at once when its time came meanwhile, or when *again* says so."""
+        with self._changed:
+            came = self._taken.pop(account)
+        if came or again:
+            self.put(account)
+
+    def close(self) -> None:
+        """Let everybody go who waits."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+
+@contextmanager
+def scheduled(every: Mapping[str, timedelta], queue: Queue) -> Iterator[None]:
+    """Put each account on *queue* now, and then again at its interval, until the block ends."""
+    # Without a grace time APScheduler drops a job that is a second late: an account would silently miss its turn.
+    scheduler = BackgroundScheduler(
+        timezone=UTC, job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
+    )
+    for account, interval in every.items():
+        trigger = IntervalTrigger(
+            seconds=interval.total_seconds(), jitter=interval.total_seconds() * JITTER, timezone=UTC
+        )
+        scheduler.add_job(queue.put, trigger, (account,), id=account, next_run_time=datetime.now(UTC))
+    scheduler.start()
+    try:
+        yield
+    finally:
+        scheduler.shutdown(wait=True)

@@ -1,0 +1,151 @@
+"""What `ingestd run` does: visit every account when its time comes, until told to stop."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from threading import Event, Thread
+from types import FrameType
+
+import structlog
+
+from .config import Account, Config
+from .daemon import Daemon, opened
+from .errors import IngestError, StoreUnavailable
+from .scheduler import Queue, scheduled
+from .summary import Summary
+from .visit import Order
+from .watcher import Watcher, delay
+
+FETCHERS = 4  # accounts visited at a time
+SLICE = 1000  # messages of a mailbox in one visit: a backlog lets new mail and other accounts through in between
+POLL = 0.2  # seconds between looks at whether a signal came
+
+log = structlog.get_logger(__name__)
+
+
+class Signals:
+    """Remembers that SIGTERM or SIGINT came. Its handler takes no lock, so it can interrupt anything."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+
+    @contextmanager
+    def caught(self) -> Iterator[Signals]:
+        before = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.received = number
+
+
+def run(config: Config, signals: Signals) -> None:
+    """Serve the accounts of *config* until *signals* has received one; then finish what is being stored, and return.
+
+    An unreachable store or mail server is waited for, however long. Raises Refused for what waiting does not mend.
+    """
+    with ExitStack() as stack:
+        daemon = _patiently(stack, config, signals)
+        if daemon is None:
+            return
+        accounts = {account.name: account for account in config.accounts}
+        queue, watcher = Queue(), Watcher()
+        fetchers = [
+            Thread(target=_fetch, args=(daemon, accounts, queue, watcher), name=f"fetcher {number}")
+            for number in range(min(FETCHERS, len(accounts)))
+        ]
+        log.info("started", accounts=len(accounts), fetchers=len(fetchers), workers=daemon.workers.count)
+        with scheduled({name: account.every for name, account in accounts.items()}, queue), _running(fetchers):
+            try:
+                _wait(signals)
+            finally:
+                log.info("stopping", signal=signals.received)
+                queue.close()
+                daemon.stop()
+    log.info("stopped")
+
+
+def _fetch(daemon: Daemon, accounts: dict[str, Account], queue: Queue, watcher: Watcher) -> None:
+    """Visit accounts as they come off *queue*, until it is closed. Nothing that goes wrong with one ends the others."""
+    while (name := queue.take()) is not None:
+        if not watcher.ready(name):
+            queue.done(name)
+            continue
+        watch = LogWatch()
+        try:
+            errors = daemon.serve(accounts[name], Order(limit=SLICE), watch).errors
+        except IngestError as error:
+            errors = [error]
+        except Exception:
+            log.exception("visit failed", account=name)
+            errors = [IngestError("a fault of ingestd itself")]
+        wait = watcher.note(name, errors)
+        for failure in errors:
+            log.warning("not served", account=name, error=str(failure), wait_seconds=round(wait.total_seconds()))
+        queue.done(name, again=watch.more and not errors)
+
+
+@dataclass(slots=True)
+class LogWatch:
+    """Logs what passes did, and keeps whether one of them left something for the next."""
+
+    more: bool = False
+
+    def began(self, account: str, mailbox: str, due: int) -> None:
+        self.more = self.more or due >= SLICE
+
+    def advanced(self, messages: int, size_bytes: int) -> None:
+        """Nobody watches single batches here."""
+
+    def ended(self, summary: Summary) -> None:
+        done = summary.stored + summary.copies + summary.vanished + summary.failed + summary.too_old
+        log.log(
+            20 if done else 10,  # INFO when there was something to do, DEBUG on a quiet round
+            "stored",
+            mailbox=f"{summary.account}/{summary.mailbox}",
+            messages=summary.stored,
+            copies=summary.copies,
+            vanished=summary.vanished,
+            failed=summary.failed,
+            bytes=summary.size_bytes,
+            seconds=round(summary.seconds, 2),
+        )
+
+
+def _patiently(stack: ExitStack, config: Config, signals: Signals) -> Daemon | None:
+    """Start the daemon as soon as its store answers; return None when told to stop before."""
+    failures = 0
+    while signals.received is None:
+        try:
+            return stack.enter_context(opened(config))
+        except StoreUnavailable as error:
+            failures += 1
+            wait = delay([error], failures).total_seconds()
+            log.warning("store unavailable", error=str(error), wait_seconds=round(wait))
+            _wait(signals, wait)
+    return None
+
+
+@contextmanager
+def _running(threads: list[Thread]) -> Iterator[None]:
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        for thread in threads:
+            thread.join()
+
+
+def _wait(signals: Signals, seconds: float = float("inf")) -> None:
+    """Return when a signal came, or after *seconds*."""
+    never = Event()
+    while signals.received is None and seconds > 0:
+        never.wait(min(POLL, seconds))
+        seconds -= POLL

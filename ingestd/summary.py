@@ -1,0 +1,86 @@
+"""What a pass over one mailbox did, in counts that add up."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from .candidates import Candidates
+from .ingest import Plan, Stored
+from .message import Failed, LeftOut, RawMessage, Vanished
+from .store.mailboxes import Memory
+from .uidset import UIDSet
+
+REASONS = {  # why a message is left out, in words
+    "seen_at_baseline": "already read at first sight",
+    "older_than_since": "older than `since`",
+    "not_in_program": "not in the search program",
+}
+
+
+@dataclass(slots=True)
+class Summary:
+    """Counts of messages. on_server = known_before + selected + left out, and selected = all that became of them."""
+
+    account: str
+    mailbox: str
+    on_server: int = 0
+    known_before: int = 0  # stored, vanished or quarantined by earlier passes
+    selected: int = 0  # chosen, with what earlier passes left undone
+    stored: int = 0  # new messages
+    copies: int = 0  # places of messages that were stored already
+    vanished: int = 0  # expunged before we had the bytes
+    failed: int = 0  # the server would not give them; tried again later
+    quarantined: int = 0  # of the failed: not tried again
+    too_old: int = 0  # left out only now: INTERNALDATE lies before `since`
+    left_out: Mapping[str, int] = field(default_factory=dict)  # by reason
+    parsed_partly: int = 0
+    unparsed: int = 0
+    size_bytes: int = 0  # fetched
+    seconds: float = 0.0
+
+    @property
+    def remaining(self) -> int:
+        """Selected, but not reached: waiting for their next try, beyond the limit, or the pass was stopped."""
+        return self.selected - self.stored - self.copies - self.vanished - self.failed - self.too_old
+
+    def begin(self, plan: Plan) -> None:
+        self._count(plan.present, plan.memory.selected, plan.memory.left_out)
+
+    def preview(self, found: Candidates, memory: Memory) -> None:
+        """Count what a pass would select, without a pass."""
+        chosen = (found.selected | (memory.selected & found.present)) - memory.done
+        self._count(found.present, chosen, {why: uids - memory.done - chosen for why, uids in found.left_out.items()})
+
+    def add(self, done: Stored) -> None:
+        kinds = Counter(type(arrival) for arrival in done.batch)
+        new = [receipt for receipt in done.receipts if receipt.new]
+        self.stored += len(new)
+        self.copies += len(done.receipts) - len(new)
+        self.vanished += kinds[Vanished]
+        self.failed += kinds[Failed]
+        self.too_old += kinds[LeftOut]
+        self.quarantined += len(done.quarantined)
+        self.parsed_partly += sum(receipt.status == "partial" for receipt in new)
+        self.unparsed += sum(receipt.status == "failed" for receipt in new)
+        self.size_bytes += sum(a.content.size_bytes for a in done.batch if isinstance(a, RawMessage))
+
+    def document(self, started_at: datetime, finished_at: datetime) -> dict[str, Any]:
+        """The form kept in the mailbox's document."""
+        counts = ("on_server", "selected", "stored", "copies", "vanished", "failed", "quarantined", "remaining")
+        return {
+            "started_at": started_at,
+            "finished_at": finished_at,
+            **{name: getattr(self, name) for name in counts},
+            "left_out": dict(self.left_out),
+            "size_bytes": self.size_bytes,
+        }
+
+    def _count(self, present: UIDSet, selected: UIDSet, left_out: Mapping[str, UIDSet]) -> None:
+        self.on_server = len(present)
+        self.selected = len(selected)
+        self.left_out = {why: len(uids & present) for why, uids in left_out.items() if uids & present}
+        self.known_before = self.on_server - len(selected & present) - sum(self.left_out.values())

@@ -1,0 +1,142 @@
+"""One visit to one account: a pass over each of its mailboxes, with the lease held and the connection open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from time import monotonic
+from typing import Any, Protocol
+
+from pymongo.database import Database
+
+from .config import Account
+from .errors import IngestError, Refused
+from .ingest import Plan, Selection, choose, ingest
+from .sources.imap import ImapAccount, ImapMailbox
+from .spool import Spool
+from .store import mailboxes
+from .store.leases import Lease
+from .store.ledger import Ledger
+from .store.mailboxes import Memory
+from .store.messages import Terms
+from .store.seals import Seals
+from .summary import Summary
+from .workers import Sink, Workers
+
+Document = dict[str, Any]
+
+
+class Watch(Protocol):
+    """Whoever wants to see the work go on."""
+
+    def began(self, account: str, mailbox: str, due: int) -> None:
+        """A pass has found *due* messages to bring."""
+
+    def advanced(self, messages: int, size_bytes: int) -> None:
+        """So many more of them are done with."""
+
+    def ended(self, summary: Summary) -> None:
+        """The pass is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is asked of a visit, beyond the configuration."""
+
+    mailbox: str | None = None  # only this one
+    since: date | timedelta | None = None
+    limit: int | None = None  # messages of one mailbox
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a visit came to."""
+
+    account: str
+    summaries: list[Summary] = field(default_factory=list)
+    errors: list[IngestError] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """Serves the mailboxes of one account, one after the other."""
+
+    database: Database[Document]
+    spool: Spool
+    workers: Workers
+    account: Account
+    lease: Lease
+    imap: ImapAccount
+
+    def make(self, order: Order, watch: Watch, outcome: Outcome) -> None:
+        """Make a pass over each mailbox. One that is refused is noted in *outcome*, and the others are served."""
+        seals = Seals(self.database, self.account.name, self.lease.token)
+        for name in wanted(self.imap, self.account, order):
+            if self.spool.stopped:
+                return
+            try:
+                mailbox = self.imap.open(name, writable=self.account.after_store != "none")
+                self._demand(mailbox)
+                outcome.summaries.append(self._pass(mailbox, seals, order, watch))
+            except Refused as error:
+                outcome.errors.append(error)
+
+    def _demand(self, mailbox: ImapMailbox) -> None:
+        """Raise Refused when the server cannot do what is to be done after storing."""
+        if self.account.after_store != "none":
+            mailbox.check_action(self.account.after_store)
+
+    def _pass(self, mailbox: ImapMailbox, seals: Seals, order: Order, watch: Watch) -> Summary:
+        started_at, started = datetime.now(UTC), monotonic()
+        summary = Summary(self.account.name, mailbox.name)
+        ledger = Ledger(self.database, self.lease, seals, remembered(self.database, self.account, mailbox))
+        sink = Sink(self.workers, terms(self.account))
+        with closing(ingest(mailbox, ledger, sink, self.spool, selection(self.account, order))) as steps:
+            for step in steps:
+                if isinstance(step, Plan):
+                    summary.begin(step)
+                    watch.began(self.account.name, mailbox.name, len(step.due))
+                else:
+                    summary.add(step)
+                    watch.advanced(len(step.batch), sum(receipt.size_bytes for receipt in step.receipts))
+        summary.seconds = monotonic() - started
+        ledger.finish(summary.document(started_at, datetime.now(UTC)))
+        watch.ended(summary)
+        return summary
+
+
+def preview(database: Database[Document], account: Account, imap: ImapAccount, order: Order) -> Iterator[Summary]:
+    """Yield what a pass over each mailbox would select. Changes nothing, neither here nor there."""
+    for name in wanted(imap, account, order):
+        mailbox = imap.open(name)
+        memory = remembered(database, account, mailbox)
+        summary = Summary(account.name, name)
+        summary.preview(choose(mailbox, memory, selection(account, order)), memory)
+        yield summary
+
+
+def wanted(imap: ImapAccount, account: Account, order: Order) -> list[str]:
+    """Return the mailboxes to serve; raise Refused when the one that was asked for is not among them."""
+    names = imap.mailboxes(account.mailboxes)
+    if order.mailbox is None:
+        return names
+    if order.mailbox not in names:
+        raise Refused(f"mailbox {account.name}/{order.mailbox}: not among account.mailboxes: {', '.join(names)}")
+    return [order.mailbox]
+
+
+def remembered(database: Database[Document], account: Account, mailbox: ImapMailbox) -> Memory:
+    server = (mailbox.uidvalidity, mailbox.uidnext)
+    since, now = account.since, datetime.now(UTC)
+    return mailboxes.recall(database, account.name, mailbox.name, server, account.select, since, now)
+
+
+def selection(account: Account, order: Order) -> Selection:
+    since = mailboxes.resolved(order.since, datetime.now(UTC))
+    return Selection(account.select, since, order.limit)
+
+
+def terms(account: Account) -> Terms:
+    return Terms(None if account.after_store == "none" else account.after_store, frozenset(account.authserv_ids))

@@ -1,0 +1,57 @@
+"""When to try an account again after a pass went wrong. Nothing else retries.
+
+The delay grows with every failure in a row and is drawn at random up to its bound (full jitter), so that a server that
+comes back is not met by everyone at once.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from threading import Lock
+from time import monotonic
+
+from .errors import IngestError, LeaseLost, Refused, Unavailable
+
+FIRST = timedelta(seconds=5)
+LONGEST = timedelta(minutes=15)
+AFTER_REFUSAL = timedelta(minutes=15)  # at most 4 logins an hour with a wrong password
+AFTER_LEASE = timedelta(seconds=60)  # when the other daemon's lease may have ended
+
+
+def delay(errors: Sequence[IngestError], failures: int, draw: Callable[[], float] = random.random) -> timedelta:
+    """How long to leave an account alone after *failures* failed visits in a row, the last with *errors*."""
+    if not errors:
+        return timedelta()
+    if any(isinstance(error, Unavailable) for error in errors):
+        bound: timedelta = min(LONGEST, FIRST * 2 ** min(failures - 1, 10))
+        return bound * draw()
+    if any(isinstance(error, LeaseLost) for error in errors):
+        return AFTER_LEASE
+    return AFTER_REFUSAL if all(isinstance(error, Refused) for error in errors) else LONGEST
+
+
+@dataclass(slots=True)
+class Watcher:
+    """Remembers which accounts have to wait. Safe to use from several threads."""
+
+    clock: Callable[[], float] = monotonic
+    _failures: dict[str, int] = field(default_factory=dict)
+    _not_before: dict[str, float] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock)
+
+    def ready(self, account: str) -> bool:
+        """Whether *account* may be visited now."""
+        with self._lock:
+            return self.clock() >= self._not_before.get(account, 0.0)
+
+    def note(self, account: str, errors: Sequence[IngestError]) -> timedelta:
+        """Take note of how a visit ended; return how long the account waits."""
+        with self._lock:
+            failures = self._failures.get(account, 0) + 1 if errors else 0
+            self._failures[account] = failures
+            wait = delay(errors, failures)
+            self._not_before[account] = self.clock() + wait.total_seconds()
+            return wait
