@@ -7,6 +7,7 @@ from datetime import timedelta
 
 SIZES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 DURATIONS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+LONGEST = 36500 * 86400  # seconds; a day that lies further back is before mail, and before what dates can hold
 
 _AMOUNT = re.compile(r"(\d{1,9})\s*([A-Za-z]+)", re.ASCII)
 
@@ -18,7 +19,11 @@ def size(text: str) -> int:
 
 def duration(text: str) -> timedelta:
     """Return the time that *text* means; raise ValueError, saying how to write one, when it means none."""
-    return timedelta(seconds=_amount(text, DURATIONS, 'a duration such as "30s", "5m", "2h" or "90d"'))
+    expected = 'a duration such as "30s", "5m", "2h" or "90d"'
+    seconds = _amount(text, DURATIONS, expected)
+    if seconds > LONGEST:
+        raise ValueError(f"must be {expected}, and at most a hundred years")
+    return timedelta(seconds=seconds)
 
 
 def size_text(size_bytes: int) -> str:
@@ -38,7 +43,7 @@ def duration_text(time: timedelta) -> str:
     seconds = time.total_seconds()
     if seconds < 0:
         return f"-{duration_text(-time)}"
-    if seconds < 10:
+    if seconds < 9.995:
         return f"{seconds:.2f} s"
     whole = round(seconds)
     for large, small, names in ((86400, 3600, ("d", "h")), (3600, 60, ("h", "min")), (60, 1, ("min", "s"))):

@@ -1,0 +1,515 @@
+"""The configuration: what may be written, what it means, and what is said about mistakes."""
+
+import re
+import tomllib
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from ingestd.config import Account, Config, ConfigError, Daemon, Imap, Secret, Store, load
+from ingestd.errors import Refused
+
+EXAMPLE = Path(__file__).parent.parent / "config" / "ingestd.toml"
+STORE = '[store]\nuri = "mongodb://localhost/mail"\n'
+ACCOUNT = '[[account]]\nname = "work"\n'
+IMAP = '[account.imap]\nhost = "imap.example.org"\nuser = "me"\npassword = { env = "X" }\n'
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def write(text: str, name: str = "ingestd.toml") -> Path:
+        file = tmp_path / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
+        return file
+
+    return write
+
+
+def mistake(file: Path) -> str:
+    """What is said about *file*, without its name."""
+    with pytest.raises(ConfigError) as refusal:
+        load(file)
+    lines = str(refusal.value).splitlines()
+    assert all(line.startswith(f"{file}: ") for line in lines), lines
+    return "\n".join(line.removeprefix(f"{file}: ") for line in lines)
+
+
+def account(write: Write, keys: str = "", imap: str = "") -> Account:
+    return load(write(STORE + ACCOUNT + keys + "\n" + IMAP + imap)).accounts[0]
+
+
+# --- the example
+
+
+def all_written() -> str:
+    """The example with every default written out."""
+    return re.sub(r"(?m)^# (?=[a-z_]+ = )", "", EXAMPLE.read_text())
+
+
+def tables(tree: dict[str, Any]) -> list[tuple[type[BaseModel], dict[str, Any]]]:
+    (account,) = tree["account"]
+    return [(Store, tree["store"]), (Daemon, tree["daemon"]), (Account, account), (Imap, account["imap"])]
+
+
+def test_the_example_can_be_used_as_it_is() -> None:
+    config = load(EXAMPLE)
+
+    assert [account.name for account in config.accounts] == ["work"]
+
+
+def test_the_example_shows_every_key_and_no_other() -> None:
+    tree = tomllib.loads(all_written())
+
+    for model, shown in tables(tree):
+        assert set(shown) == set(model.model_fields), model
+    assert set(tree) == {"include", "store", "daemon", "account"}
+    for kind in Secret.model_fields:
+        assert f"{{ {kind} = " in EXAMPLE.read_text()
+
+
+def test_every_default_that_the_example_shows_is_the_default(write: Write) -> None:
+    lines = all_written().splitlines(keepends=True)
+    depends = {"workers", "spool_dir", "ca_file", "imap"}  # on the machine, and told in words
+
+    defaults, shown = load(EXAMPLE), load(write("".join(line for line in lines if not line.startswith("include"))))
+
+    for default, written in zip(parts(defaults), parts(shown), strict=True):
+        assert default.model_dump(exclude=depends) == written.model_dump(exclude=depends)
+
+
+def parts(config: Config) -> list[BaseModel]:
+    return [config.store, config.daemon, config.accounts[0], config.accounts[0].imap]
+
+
+# --- where it is looked for
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("INGESTD_CONFIG", raising=False)
+    (tmp_path / "home" / ".config" / "ingestd").mkdir(parents=True)
+    return tmp_path / "home"
+
+
+def test_the_file_that_is_asked_for_comes_first(write: Write, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, named = write(STORE + ACCOUNT + IMAP), write("not read", "other.toml")
+    monkeypatch.setenv("INGESTD_CONFIG", str(named))
+
+    assert load(asked).file == asked
+
+
+def test_the_environment_comes_before_the_home_directory(
+    write: Write, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = write(STORE + ACCOUNT + IMAP)
+    (home / ".config/ingestd/ingestd.toml").write_text("not read")
+    monkeypatch.setenv("INGESTD_CONFIG", str(named))
+
+    assert load().file == named
+
+
+def test_the_home_directory_is_looked_at(home: Path) -> None:
+    file = home / ".config/ingestd/ingestd.toml"
+    file.write_text(STORE + ACCOUNT + IMAP)
+
+    assert load().file == file
+
+
+@pytest.mark.skipif(Path("/etc/ingestd/ingestd.toml").exists(), reason="this machine has a configuration")
+def test_the_working_directory_is_never_looked_at(home: Path, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(write(STORE + ACCOUNT + IMAP).parent)
+
+    with pytest.raises(
+        ConfigError, match=r"no configuration found; looked at --config, \$INGESTD_CONFIG, .*/etc/"
+    ) as r:
+        load()
+
+    assert "ingestd init --print >" in str(r.value)
+
+
+def test_a_missing_file_is_said_with_the_mend(tmp_path: Path) -> None:
+    file = tmp_path / "nowhere.toml"
+
+    assert mistake(file) == f"no such file; write one with: ingestd init --print > {file}"
+
+
+def test_an_error_of_configuration_is_for_a_person_to_mend(tmp_path: Path) -> None:
+    with pytest.raises(Refused):
+        load(tmp_path / "nowhere.toml")
+
+
+def test_a_file_that_everyone_may_change_is_refused(write: Write) -> None:
+    file = write(STORE + ACCOUNT + IMAP)
+    file.chmod(0o666)
+
+    assert mistake(file) == f"everyone may write to it; run: chmod o-w {file}"
+
+
+def test_broken_toml_is_told_with_line_and_column(write: Write) -> None:
+    assert re.fullmatch(r"not TOML: .*\(at line 2, column 7\)", mistake(write("[store]\nuri = \n")))
+
+
+def test_other_encodings_than_utf8_are_refused(write: Write) -> None:
+    file = write("")
+    file.write_bytes(b'[store]\nuri = "caf\xe9"\n')
+
+    assert mistake(file).startswith("not UTF-8 text")
+
+
+# --- values
+
+
+def test_an_account_needs_only_a_name_and_a_login(write: Write) -> None:
+    read = account(write)
+
+    assert read.model_dump(exclude={"imap"}) == {
+        "name": "work",
+        "mailboxes": ("INBOX",),
+        "select": "unseen",
+        "since": None,
+        "after_store": "none",
+        "every": timedelta(minutes=5),
+    }
+    assert (read.imap.port, read.imap.tls) == (993, "implicit")
+
+
+@pytest.mark.parametrize(("tls", "port"), [("implicit", 993), ("starttls", 143), ("none", 143)])
+def test_the_port_follows_from_tls(write: Write, tls: str, port: int) -> None:
+    assert account(write, imap=f'tls = "{tls}"').imap.port == port
+
+
+@pytest.mark.parametrize(
+    ("host", "tls", "exposed"),
+    [
+        ("mail.example.org", "none", True),
+        ("mail.example.org", "implicit", False),
+        ("127.0.0.1", "none", False),
+        ("::1", "none", False),
+        ("localhost", "none", False),
+    ],
+)
+def test_a_login_without_tls_is_exposed_unless_it_stays_on_the_machine(host: str, tls: str, exposed: bool) -> None:
+    imap = Imap.model_validate({"host": host, "tls": tls, "user": "me", "password": {"env": "X"}})
+
+    assert imap.exposed == exposed
+
+
+def test_since_is_a_day_or_an_age(write: Write) -> None:
+    assert account(write, "since = 2026-01-01").since == date(2026, 1, 1)
+    assert account(write, 'since = "90d"').since == timedelta(days=90)
+    assert account(write, 'since = "2w"').since == timedelta(weeks=2)
+
+
+@pytest.mark.parametrize("since", ['"2026-01-01"', '"5m"', "90", "2026-01-01T00:00:00Z", '"999999999w"', "true"])
+def test_since_is_nothing_else(write: Write, since: str) -> None:
+    said = mistake(write(f"{STORE}{ACCOUNT}since = {since}\n{IMAP}"))
+
+    assert said.startswith("[[account]] since: must be a")
+
+
+@pytest.mark.parametrize("select", ["unseen", "all", "UNSEEN", "OR (FROM a) (NOT SEEN)", r'SUBJECT "a (\" b"'])
+def test_select_is_a_word_or_a_search_program(write: Write, select: str) -> None:
+    read = account(write, f"select = '{select}'").select
+
+    assert read == ("unseen" if select == "UNSEEN" else select)
+
+
+@pytest.mark.parametrize(
+    "select",
+    ["", "(FROM a", "FROM a)", ")(", 'SUBJECT "a', "SUBJECT ü", "SUBJECT {3}", "charset utf-8 ALL", "A\\r\\nB"],
+)
+def test_a_search_program_that_could_become_another_command_is_refused(write: Write, select: str) -> None:
+    quote = '"' if "\\r" in select else "'"
+
+    assert mistake(write(f"{STORE}{ACCOUNT}select = {quote}{select}{quote}\n{IMAP}")).startswith("[[account]] select: ")
+
+
+@pytest.mark.parametrize("action", ["none", "seen", "flag:$Archived", r"flag:\Flagged", "move:Done", "move:Été/2026"])
+def test_after_store_may_be(write: Write, action: str) -> None:
+    assert account(write, f"after_store = '{action}'").after_store == action
+
+
+@pytest.mark.parametrize("action", ["move", "move:", "flag:", "flag:a b", r"flag:\Deleted", "flag:a)", "expunge", ""])
+def test_after_store_may_not_be(write: Write, action: str) -> None:
+    assert mistake(write(f"{STORE}{ACCOUNT}after_store = '{action}'\n{IMAP}")).startswith("[[account]] after_store: ")
+
+
+@pytest.mark.parametrize("keys", ['after_store = "delete"', 'idle = ["INBOX"]', "[account.pop3]\nhost = 'a'"])
+def test_what_comes_later_is_refused_rather_than_ignored(write: Write, keys: str) -> None:
+    said = mistake(write(f"{STORE}{ACCOUNT}{keys}\n{IMAP}"))
+
+    assert "not supported by this version" in said
+
+
+def test_sizes_are_bytes(write: Write) -> None:
+    daemon = load(write(f'{STORE}[daemon]\nspool_memory = "8MiB"\nspool_disk = "1 GiB"\n{ACCOUNT}{IMAP}')).daemon
+
+    assert (daemon.spool_memory, daemon.spool_disk) == (8 << 20, 1 << 30)
+
+
+def test_relative_paths_start_at_the_file(write: Write, tmp_path: Path) -> None:
+    text = STORE.replace("mongodb://localhost/mail", "embedded:var/store") + '[daemon]\nspool_dir = "var/spool"\n'
+    config = load(write(text + ACCOUNT + IMAP.replace('env = "X"', 'file = "../x.secret"') + 'ca_file = "ca.pem"'))
+
+    assert config.store.embedded == tmp_path / "var/store"
+    assert config.store.uri == f"embedded:{tmp_path}/var/store"
+    assert config.daemon.spool_dir == tmp_path / "var/spool"
+    assert config.accounts[0].imap.ca_file == tmp_path / "ca.pem"
+    assert config.accounts[0].imap.password.value == str(tmp_path.parent / "x.secret")
+
+
+def test_the_spool_lies_where_systemd_says(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/ingestd:/var/lib/other")
+
+    assert load(write(STORE + ACCOUNT + IMAP)).daemon.spool_dir == Path("/var/lib/ingestd/spool")
+
+
+def test_the_spool_lies_in_the_home_directory_otherwise(
+    write: Write, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+
+    assert load(write(STORE + ACCOUNT + IMAP)).daemon.spool_dir == home / ".local/state/ingestd/spool"
+
+
+def test_accounts_may_stand_in_files_of_their_own(write: Write, tmp_path: Path) -> None:
+    file = write('include = "accounts.d/*.toml"\n' + STORE + ACCOUNT + IMAP)
+    write(ACCOUNT.replace("work", "b") + IMAP, "accounts.d/2.toml")
+    write(ACCOUNT.replace("work", "a") + IMAP + 'ca_file = "ca.pem"', "accounts.d/1.toml")
+
+    accounts = load(file).accounts
+
+    assert [account.name for account in accounts] == ["work", "a", "b"]
+    assert accounts[1].imap.ca_file == tmp_path / "accounts.d/ca.pem"
+
+
+# --- mistakes
+
+
+def test_a_mistyped_key_is_told_with_the_nearest_known_one(write: Write) -> None:
+    said = mistake(write(f"{STORE}{ACCOUNT}{IMAP}prot = 1\n"))
+
+    assert said == '[account.imap] prot: unknown key; did you mean "port"? (account "work")'
+
+
+def test_a_mistyped_table_is_told(write: Write) -> None:
+    said = mistake(write(f"{STORE}[deamon]\n{ACCOUNT}{IMAP}"))
+
+    assert said == 'deamon: unknown key; did you mean "daemon"?'
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (ACCOUNT + IMAP, '[store] uri: missing; add uri = "mongodb://db.example.org/mail?tls=true"'),
+        (STORE, "no account; add [[account]] with a name, and [account.imap] with host, user and password"),
+        (STORE + ACCOUNT, '[account.imap] missing; add [account.imap] with host, user and password (account "work")'),
+        (STORE + "[account]\nname = 'work'", "account: must be a list of tables; write [[account]], with two brackets"),
+        ("store = 3\n" + ACCOUNT + IMAP, "[store] must be a table"),
+        ("account = [3]\n" + STORE, "[[account]] must be a table"),
+        (STORE + "[daemon]\nworkers = '2'\n" + ACCOUNT + IMAP, "[daemon] workers: must be a valid integer"),
+        (STORE + "[daemon]\nworkers = true\n" + ACCOUNT + IMAP, "[daemon] workers: must be a valid integer"),
+        (STORE + "[daemon]\nworkers = -1\n" + ACCOUNT + IMAP, "[daemon] workers: must be greater than or equal to 0"),
+        (
+            STORE + "[daemon]\nspool_memory = '64'\n" + ACCOUNT + IMAP,
+            '[daemon] spool_memory: must be a size such as "64MiB" or "2GiB"',
+        ),
+        (
+            STORE + "[daemon]\nspool_memory = '64KiB'\n" + ACCOUNT + IMAP,
+            '[daemon] spool_memory: must be at least "1MiB"',
+        ),
+        (
+            STORE + ACCOUNT + "every = '500ms'\n" + IMAP,
+            '[[account]] every: must be a duration such as "30s", "5m", "2h" or "90d" (account "work")',
+        ),
+        (
+            STORE + ACCOUNT + "every = '0s'\n" + IMAP,
+            '[[account]] every: must be between "1s" and "7d" (account "work")',
+        ),
+        (
+            STORE + ACCOUNT + "mailboxes = 'INBOX'\n" + IMAP,
+            '[[account]] mailboxes: must be a list, e.g. ["INBOX"] rather than "INBOX" (account "work")',
+        ),
+        (
+            STORE + ACCOUNT + IMAP + "tls = 'ssl'",
+            '[account.imap] tls: must be "implicit", "starttls" or "none" (account "work")',
+        ),
+        (
+            STORE + ACCOUNT + IMAP.replace("imap.example.org", "imap.example.org:993"),
+            '[account.imap] host: must be a name or an address alone, e.g. "imap.example.org"; '
+            'the port has a key of its own (account "work")',
+        ),
+        (
+            STORE + ACCOUNT.replace("work", "Work Mail") + IMAP,
+            '[[account]] name: must be made of a-z, 0-9, ".", "_" and "-", at most 64 of them, e.g. "work" '
+            '(account "Work Mail")',
+        ),
+    ],
+)
+def test_a_mistake_names_the_key_and_the_mend(write: Write, text: str, said: str) -> None:
+    assert mistake(write(text)) == said
+
+
+def test_all_mistakes_are_told_at_once(write: Write) -> None:
+    said = mistake(write(f"{STORE}tsl = 'none'\n[daemon]\nworker = 1\n{ACCOUNT}evry = '5m'\n{IMAP}"))
+
+    assert re.findall(r'did you mean "(\w+)"', said) == ["tls", "workers", "every"]
+
+
+def test_no_more_mistakes_are_told_than_a_screen_holds(write: Write) -> None:
+    said = mistake(write(STORE + "\n".join(f"[[account]]\nname = 'a{i}'" for i in range(100))))
+
+    assert said.splitlines()[-1] == "and 80 more mistakes"
+
+
+def test_two_accounts_of_one_name_are_refused(write: Write, tmp_path: Path) -> None:
+    other = write(ACCOUNT + IMAP, "b.toml")
+    file = write(f'include = "b.toml"\n{STORE}{ACCOUNT}{IMAP}')
+
+    said = mistake(file)
+
+    assert said == f'[[account]] name: 2 accounts are called "work" (in {other}, {file}); give each its own'
+
+
+def test_a_mistake_in_an_included_file_names_that_file(write: Write) -> None:
+    other = write(ACCOUNT + IMAP + "prot = 1", "b.toml")
+    file = write(f'include = "b.toml"\n{STORE}')
+
+    with pytest.raises(ConfigError, match="^" + re.escape(f"{other}: [account.imap] prot: ")):
+        load(file)
+
+
+def test_an_included_file_holds_only_accounts(write: Write) -> None:
+    write(STORE + ACCOUNT + IMAP, "b.toml")
+
+    with pytest.raises(ConfigError, match=r"b\.toml: store: an included file holds \[\[account\]\] only"):
+        load(write(f'include = "b.toml"\n{STORE}'))
+
+
+def test_an_included_file_that_is_missing_is_told_and_an_empty_directory_is_not_a_mistake(write: Write) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        load(write(f'include = "b.toml"\n{STORE}{ACCOUNT}{IMAP}'))
+
+    assert load(write(f'include = "accounts.d/*.toml"\n{STORE}{ACCOUNT}{IMAP}')).accounts
+
+
+# --- secrets
+
+
+@pytest.mark.parametrize("where", ["store", "imap"])
+def test_a_password_in_the_file_is_refused_and_not_repeated(write: Write, where: str) -> None:
+    plain = 'password = "hunter2"\n'
+    text = (
+        STORE + plain + ACCOUNT + IMAP
+        if where == "store"
+        else STORE + ACCOUNT + IMAP.replace('{ env = "X" }', '"hunter2"')
+    )
+
+    said = mistake(write(text))
+
+    assert "a secret does not stand in the configuration; write it to a file that only you can read" in said
+    assert "hunter2" not in said
+
+
+@pytest.mark.parametrize("secret", ["{}", '{ env = "X", file = "y" }', "{ command = [] }", '{ command = "pass mail" }'])
+def test_a_secret_is_exactly_one_reference(write: Write, secret: str) -> None:
+    said = mistake(write(STORE + ACCOUNT + IMAP.replace('{ env = "X" }', secret)))
+
+    assert said.startswith("[account.imap.password] ")
+
+
+@pytest.mark.parametrize(
+    ("secret", "kind", "value"),
+    [
+        ({"file": "/x"}, "file", "/x"),
+        ({"credential": "work"}, "credential", "work"),
+        ({"command": ["pass", "mail"]}, "command", ("pass", "mail")),
+        ({"env": "X"}, "env", "X"),
+    ],
+)
+def test_a_secret_is_read_as_what_it_refers_to(secret: dict[str, Any], kind: str, value: object) -> None:
+    read = Secret.model_validate(secret)
+
+    assert (read.kind, read.value) == (kind, value)
+
+
+# --- the store
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "mongodb://localhost/mail",
+        "mongodb://127.0.0.1:27017,[::1]:27018/mail?replicaSet=a",
+        "mongodb://%2Frun%2Fmongodb.sock/mail",
+        "mongodb://me@db.example.org/mail?tls=true",
+        "mongodb://db.example.org?ssl=TRUE",
+        "mongodb+srv://db.example.org/mail",
+        "embedded:var/store",
+    ],
+)
+def test_a_store_that_nobody_can_overhear_is_accepted(uri: str) -> None:
+    store = Store(uri=uri)
+
+    assert not store.exposed
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "mongodb://db.example.org/mail",
+        "mongodb://localhost,db.example.org/mail",
+        "mongodb://localhost.example.org/mail",
+        "mongodb://db.example.org/mail?tls=false",
+        "mongodb://db.example.org/mail?tls=true&tlsInsecure=true",
+        "mongodb://db.example.org/mail?tls=true&tlsAllowInvalidCertificates=true",
+        "mongodb+srv://db.example.org/mail?tls=false",
+    ],
+)
+def test_a_store_that_others_can_overhear_has_to_be_asked_for(write: Write, uri: str) -> None:
+    text = f'[store]\nuri = "{uri}"\n'
+
+    said = mistake(write(text + ACCOUNT + IMAP))
+
+    assert said.startswith("[store] uri: not encrypted, or certificates are not checked; add tls=true")
+    assert load(write(text + 'tls = "none"\n' + ACCOUNT + IMAP)).store.exposed
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("mongodb://me:hunter2@localhost/mail", "a password does not stand in the URI"),
+        ("mongodb://me:hunter2/x@localhost/mail", 'holds an "@" that is not written as %40'),
+        ("mongodb://localhost/?tls=true&tlsCertificateKeyFilePassword=hunter2", "a password does not stand in the URI"),
+        ("mongodb://", "names no host"),
+        ("mongodb:///mail", "names no host"),
+        ("postgres://hunter2", "must begin with mongodb://, mongodb+srv:// or embedded:"),
+        ("embedded:", "must be a path"),
+    ],
+)
+def test_a_uri_that_cannot_be_used_is_refused_and_not_repeated(write: Write, uri: str, said: str) -> None:
+    told = mistake(write(f'[store]\nuri = "{uri}"\n{ACCOUNT}{IMAP}'))
+
+    assert told.startswith("[store] uri: ")
+    assert said in told
+    assert "hunter2" not in told
+
+
+def test_a_password_needs_a_user(write: Write) -> None:
+    said = mistake(write(STORE + 'password = { env = "X" }\n' + ACCOUNT + IMAP))
+
+    assert said == "[store] password: the URI names no user; write it as mongodb://USER@host/..."
+
+
+def test_the_embedded_server_takes_no_password(write: Write) -> None:
+    said = mistake(write('[store]\nuri = "embedded:x"\npassword = { env = "X" }\n' + ACCOUNT + IMAP))
+
+    assert said == "[store] password: the embedded server keeps one of its own; remove the key"
