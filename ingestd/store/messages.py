@@ -41,7 +41,7 @@ def write(
     *step* is told the name of each thing done, so that a test can stop there. Raises StoreUnavailable.
     """
     now = datetime.now(UTC)
-    distinct = {raw.id: raw for raw in batch}
+    distinct = {raw.id: raw for raw in reversed(batch)}  # the first of each
     known = _known(database, distinct)
     with ExitStack() as opened:
         new = [

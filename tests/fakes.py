@@ -1,0 +1,86 @@
+"""Small honest stand-ins: a mailbox in memory, and ways to make messages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from hashlib import sha256
+
+from ingestd.message import Arrival, Failed, LeftOut, Place, RawMessage, Vanished
+from ingestd.raw import InMemory
+from ingestd.spool import Lane
+from ingestd.uidset import UIDSet
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def mail(number: int, body: str = "hello") -> bytes:
+    return (
+        f"From: ann@example.org\r\nTo: bob@example.com\r\nMessage-ID: <{number}@example.org>\r\n"
+        f"Date: Sun, 01 Mar 2026 12:00:00 +0000\r\nSubject: number {number}\r\n\r\n{body} {number}\r\n"
+    ).encode()
+
+
+def raw(content: bytes, uid: int = 1, mailbox: str = "INBOX", account: str = "work") -> RawMessage:
+    place = Place(account, mailbox, 1, 9, uid)
+    return RawMessage(place, InMemory(content), sha256(content).hexdigest(), NOON, server_size_bytes=len(content))
+
+
+class ListMailbox:
+    """A mailbox in memory that behaves as IMAP does: UIDs rise, flags change, messages are expunged.
+
+    A message is bytes, or None for one whose bytes the server will not give.
+    """
+
+    def __init__(self, *messages: bytes | None, uidvalidity: int = 9) -> None:
+        self.messages = dict(enumerate(messages, 1))
+        self.seen: set[int] = set()
+        self.dates = dict.fromkeys(self.messages, NOON)
+        self.uidvalidity, self.uidnext = uidvalidity, len(messages) + 1
+        self.fetched: list[int] = []
+        self.aborted = False
+        self.before_each: Callable[[int], None] = lambda uid: None
+
+    def deliver(self, content: bytes | None, *, seen: bool = False) -> int:
+        uid, self.uidnext = self.uidnext, self.uidnext + 1
+        self.messages[uid], self.dates[uid] = content, NOON
+        if seen:
+            self.seen.add(uid)
+        return uid
+
+    def search(self, program: str, within: UIDSet | None = None) -> UIDSet:
+        matching = {"ALL": set(self.messages), "UNSEEN": set(self.messages) - self.seen}
+        if program.startswith("SINCE "):
+            day = datetime.strptime(program[6:], "%d-%b-%Y").replace(tzinfo=UTC).date()
+            matching[program] = {uid for uid in self.messages if self.dates[uid].date() >= day}
+        found = UIDSet.of(matching[program])
+        return found if within is None else found & within
+
+    def fetch(self, uids: UIDSet, lane: Lane, *, epoch: int, since: datetime | None = None) -> Iterator[Arrival]:
+        for uid in uids:
+            self.before_each(uid)
+            place = Place("work", "INBOX", epoch, self.uidvalidity, uid)
+            if uid not in self.messages:
+                yield Vanished(place)
+            elif since and self.dates[uid] < since:
+                yield LeftOut(place, "older_than_since")
+            elif (content := self.messages[uid]) is None:
+                yield Failed(place, "the server broke off")
+            else:
+                yield self._whole(place, content, lane)
+
+    def _whole(self, place: Place, content: bytes, lane: Lane) -> RawMessage:
+        writer = lane.reserve(len(content))
+        assert writer is not None
+        writer.write(content)
+        self.fetched.append(place.uid)
+        kept, digest = writer.keep()
+        flags = ("\\Seen",) if place.uid in self.seen else ()
+        return RawMessage(place, kept, digest, self.dates[place.uid], flags, server_size_bytes=len(content))
+
+    def acknowledge(self, uids: UIDSet, action: str) -> None:
+        assert action == "seen"
+        self.seen |= set(uids)
+
+    def abort(self) -> None:
+        self.aborted = True

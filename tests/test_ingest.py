@@ -1,0 +1,263 @@
+"""The trip as a whole, with a mailbox in memory and a real wire server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymongo.database import Database
+
+from ingestd.errors import StoreUnavailable
+from ingestd.ingest import Plan, Selection, Stored, ingest
+from ingestd.message import Receipt
+from ingestd.mime.parse import parse
+from ingestd.spool import Spool
+from ingestd.store import mailboxes, messages
+from ingestd.store.leases import Lease, Owner, hold
+from ingestd.store.ledger import Ledger
+from ingestd.store.messages import Terms
+from ingestd.store.seals import Seals
+from ingestd.workers import InProcess, Job, Sink
+from tests.fakes import NOON, ListMailbox, mail
+
+Document = dict[str, Any]
+
+
+@dataclass
+class Bench:
+    """Makes passes over a mailbox in memory."""
+
+    database: Database[Document]
+    spool: Spool
+    lease: Lease
+    terms: Terms = field(default_factory=Terms)
+    fail_at: str = ""
+
+    def run(self, mailbox: ListMailbox, wanted: Selection | None = None, since: Any = None) -> list[Plan | Stored]:
+        wanted = wanted or Selection()
+        server = (mailbox.uidvalidity, mailbox.uidnext)
+        now = datetime.now(UTC)
+        memory = mailboxes.recall(self.database, "work", "INBOX", server, wanted.select, since, now)
+        ledger = Ledger(self.database, self.lease, Seals(self.database, "work", self.lease.token), memory)
+        sink = Sink(InProcess(self._write), self.terms)
+        done = list(ingest(mailbox, ledger, sink, self.spool, wanted))
+        ledger.finish({})
+        return done
+
+    def _write(self, job: Job) -> list[Receipt]:
+        return messages.write(self.database, job.batch, parse, job.terms, self._step)
+
+    def _step(self, name: str) -> None:
+        if name == self.fail_at:
+            raise StoreUnavailable(f"after {name}")
+
+    def state(self) -> tuple[list[str], list[str]]:
+        stored = self.database.placements.find({"state": "stored"}).sort("_id")
+        return [place["_id"] for place in stored], sorted(m["_id"] for m in self.database.messages.find())
+
+    def sealed(self) -> list[str]:
+        return sorted(place["_id"] for seal in self.database.seals.find() for place in seal["places"])
+
+
+@pytest.fixture
+def bench(database: Database[Document], tmp_path: Path) -> Iterator[Bench]:
+    with hold(database, "work", Owner.current()) as lease, Spool(tmp_path) as spool:
+        yield Bench(database, spool, lease)
+
+
+def stored(steps: list[Plan | Stored]) -> int:
+    return sum(len(step.receipts) for step in steps if isinstance(step, Stored))
+
+
+def test_every_unseen_message_is_stored_placed_and_sealed(bench: Bench) -> None:
+    mailbox = ListMailbox(*(mail(n) for n in range(250)))
+
+    steps = bench.run(mailbox)
+
+    assert stored(steps) == 250
+    places, messages = bench.state()
+    assert len(places) == len(messages) == 250
+    assert bench.sealed() == places
+    assert bench.spool.used.memory == 0
+
+
+def test_a_second_pass_fetches_nothing(bench: Bench) -> None:
+    mailbox = ListMailbox(*(mail(n) for n in range(5)))
+    bench.run(mailbox)
+    mailbox.fetched.clear()
+
+    steps = bench.run(mailbox)
+
+    assert mailbox.fetched == []
+    assert stored(steps) == 0
+
+
+def test_mail_read_before_first_sight_is_left_out_and_counted(bench: Bench) -> None:
+    mailbox = ListMailbox(*(mail(n) for n in range(5)))
+    mailbox.seen = {1, 2}
+
+    plan = bench.run(mailbox)[0]
+
+    assert isinstance(plan, Plan)
+    assert {why: str(uids) for why, uids in plan.memory.left_out.items()} == {"seen_at_baseline": "1:2"}
+    assert mailbox.fetched == [3, 4, 5]
+
+
+def test_mail_that_a_person_opens_between_two_passes_is_stored_all_the_same(bench: Bench) -> None:
+    mailbox = ListMailbox(mail(1))
+    bench.run(mailbox)
+    uid = mailbox.deliver(mail(2), seen=True)
+
+    bench.run(mailbox)
+
+    assert mailbox.fetched == [1, uid]
+
+
+def test_mail_that_a_person_opens_after_it_was_selected_is_stored_all_the_same(bench: Bench) -> None:
+    mailbox = ListMailbox(*(mail(n) for n in range(5)))
+    bench.run(mailbox, Selection(limit=2))
+    mailbox.seen = {3, 4, 5}
+
+    bench.run(mailbox)
+
+    assert mailbox.fetched == [1, 2, 3, 4, 5]
+
+
+def test_all_takes_what_unseen_left_out(bench: Bench) -> None:
+    mailbox = ListMailbox(mail(1), mail(2))
+    mailbox.seen = {1}
+    bench.run(mailbox)
+
+    bench.run(mailbox, Selection(select="all"))
+
+    assert sorted(mailbox.fetched) == [1, 2]
+
+
+def test_new_mail_comes_before_a_backlog(bench: Bench) -> None:
+    mailbox = ListMailbox(*(mail(n) for n in range(10)))
+    bench.run(mailbox, Selection(limit=3))
+    uid = mailbox.deliver(mail(99))
+
+    bench.run(mailbox, Selection(limit=2))
+
+    assert uid in mailbox.fetched[3:]
+
+
+def test_mail_before_since_is_left_out_by_its_internaldate(bench: Bench) -> None:
+    mailbox = ListMailbox(mail(1), mail(2), mail(3))
+    mailbox.dates = {1: NOON - timedelta(days=30), 2: NOON - timedelta(hours=13), 3: NOON}
+
+    bench.run(mailbox, since=NOON.date())
+    again = bench.run(mailbox, since=NOON.date())[0]
+
+    assert mailbox.fetched == [3]
+    assert isinstance(again, Plan)
+    assert {why: str(uids) for why, uids in again.memory.left_out.items()} == {"older_than_since": "1:2"}
+
+
+def test_equal_bytes_in_two_places_are_one_message(bench: Bench) -> None:
+    mailbox = ListMailbox(mail(1), mail(1), mail(2))
+
+    steps = bench.run(mailbox)
+
+    receipts = [receipt for step in steps if isinstance(step, Stored) for receipt in step.receipts]
+    assert [receipt.new for receipt in receipts] == [True, False, True]
+    places, messages = bench.state()
+    assert (len(places), len(messages)) == (3, 2)
+
+
+@pytest.mark.parametrize("step", ["parsed", "blobs", "originals", "messages", "placements"])
+def test_a_pass_that_breaks_off_at_any_step_loses_and_doubles_nothing(bench: Bench, step: str) -> None:
+    mailbox = ListMailbox(*(mail(n) for n in range(30)))
+    broken = replace(bench, fail_at=step)
+
+    with pytest.raises(StoreUnavailable):
+        broken.run(mailbox)
+    bench.run(mailbox)
+
+    places, messages = bench.state()
+    assert len(places) == len(messages) == 30
+    assert bench.sealed() == places
+
+
+def test_a_message_that_the_server_will_not_give_waits_and_its_neighbours_are_stored(bench: Bench) -> None:
+    mailbox = ListMailbox(mail(1), None, mail(3))
+
+    bench.run(mailbox)
+    again = bench.run(mailbox)[0]
+
+    assert mailbox.fetched == [1, 3]
+    attempt = bench.database.placements.find_one({"uid": 2})
+    assert attempt is not None
+    assert (attempt["state"], attempt["attempts"]) == ("fetching", 1)
+    assert isinstance(again, Plan)
+    assert not again.due
+    assert str(again.memory.selected) == "2"
+
+
+def test_a_message_that_failed_five_times_is_quarantined(bench: Bench) -> None:
+    mailbox = ListMailbox(None)
+    for _ in range(5):
+        bench.database.placements.update_many({"account": "work"}, {"$set": {"next_try": NOON}})
+        last = bench.run(mailbox)[-1]
+
+    assert isinstance(last, Stored)
+    assert len(last.quarantined) == 1
+    assert bench.database.placements.count_documents({"state": "quarantined", "attempts": 5}) == 1
+
+
+def test_a_message_expunged_before_its_turn_is_vanished(bench: Bench) -> None:
+    mailbox = ListMailbox(mail(1), mail(2))
+    bench.run(mailbox, Selection(limit=1))
+    del mailbox.messages[2]
+
+    bench.run(mailbox)
+
+    assert bench.database.placements.count_documents({"state": "vanished", "uid": 2}) == 1
+
+
+def test_a_new_uidvalidity_begins_a_new_epoch_and_doubles_no_message(bench: Bench) -> None:
+    bench.run(ListMailbox(mail(1), mail(2)))
+
+    bench.run(ListMailbox(mail(2), mail(1), uidvalidity=10))
+
+    places, messages = bench.state()
+    assert len(places) == 4
+    assert len(messages) == 2
+    assert {place["epoch"] for place in bench.database.placements.find()} == {1, 2}
+
+
+def test_the_server_is_told_only_when_asked(bench: Bench) -> None:
+    quiet, told = ListMailbox(mail(1)), ListMailbox(mail(2), uidvalidity=10)
+
+    bench.run(quiet)
+    replace(bench, terms=Terms(ack="seen")).run(told)
+
+    assert quiet.seen == set()
+    assert told.seen == {1}
+
+
+def test_what_was_not_acknowledged_is_acknowledged_by_the_next_pass(bench: Bench) -> None:
+    mailbox = ListMailbox(mail(1))
+    asking = replace(bench, terms=Terms(ack="seen"), fail_at="placements")
+    with pytest.raises(StoreUnavailable):
+        asking.run(mailbox)
+
+    bench.run(mailbox)
+
+    assert mailbox.seen == {1}
+    assert bench.database.placements.count_documents({"ack": "done"}) == 1
+
+
+def test_a_message_larger_than_the_spool_passes(database: Database[Document], tmp_path: Path) -> None:
+    mailbox = ListMailbox(mail(1), mail(2, "x" * 5000), mail(3))
+    with hold(database, "work", Owner.current()) as lease, Spool(tmp_path, memory_bytes=1000) as spool:
+        bench = Bench(database, spool, lease)
+
+        bench.run(mailbox)
+
+        assert len(bench.state()[0]) == 3
