@@ -1,0 +1,88 @@
+"""How a base64 part is laid out in lines, and whether its content encodes to the very same characters again.
+
+Where it does, the raw message refers to the content instead of holding it a second time. Nearly all base64 mail does.
+"""
+
+from __future__ import annotations
+
+import binascii
+from dataclasses import dataclass
+from hashlib import sha256
+
+from ..raw import Raw
+
+LONGEST_LINE = 8 * 1024  # a longer first line counts only when it is the only one
+_EDGE = 4096  # bytes of blank lines before and after the characters that are looked through
+_BLOCK = 192 * 1024  # bytes taken at a time
+_BLANK = b"\r\n\t "
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Base64 from the first character to the last, in lines of *line_length* joined by *line_end*."""
+
+    start: int
+    end: int
+    line_length: int
+    line_end: bytes
+    sha256: str  # hex, of the content
+    size_bytes: int  # of the content
+
+
+def layout(raw: Raw, start: int, end: int) -> Layout | None:
+    """Return the layout of the base64 body in *raw*, or None when encoding again would not give the same bytes."""
+    start, end = _trimmed(raw, start, end)
+    if start >= end:
+        return None
+    line_length, line_end = _first_line(raw, start, end)
+    if not line_length:
+        return None
+    stride = line_length + len(line_end)
+    # Blocks of a multiple of four lines hold whole groups of four characters, whatever the length of a line.
+    block = stride * max(_BLOCK // stride // 4 * 4, 4) if line_end else _BLOCK
+    sha, size_bytes = sha256(), 0
+    for at in range(start, end, block):
+        piece = raw.read(at, min(at + block, end))
+        content = _content(piece, line_length, line_end, last=at + block >= end)
+        if content is None:
+            return None
+        sha.update(content)
+        size_bytes += len(content)
+    return Layout(start, end, line_length, line_end, sha.hexdigest(), size_bytes)
+
+
+def _trimmed(raw: Raw, start: int, end: int) -> tuple[int, int]:
+    head = raw.read(start, min(start + _EDGE, end))
+    start += len(head) - len(head.lstrip(_BLANK))
+    tail = raw.read(max(start, end - _EDGE), end)
+    return start, end - (len(tail) - len(tail.rstrip(_BLANK)))
+
+
+def _first_line(raw: Raw, start: int, end: int) -> tuple[int, bytes]:
+    head = raw.read(start, min(start + LONGEST_LINE + 2, end))
+    breaks = [at for at in (head.find(b"\n"), head.find(b"\r")) if at >= 0]
+    if not breaks:
+        return end - start, b""
+    length = min(breaks)
+    line_end = b"\r\n" if head.startswith(b"\r\n", length) else head[length : length + 1]
+    return length, line_end
+
+
+def _content(piece: bytes, line_length: int, line_end: bytes, *, last: bool) -> bytes | None:
+    """Decode whole lines, or None when the lines or their encoding are not exactly the expected ones."""
+    characters = piece
+    if line_end:
+        characters = piece.translate(None, line_end)
+        stride = line_length + len(line_end)
+        rows = len(piece) // stride
+        if len(piece) - len(characters) != rows * len(line_end):
+            return None
+        if any(piece[line_length + i :: stride] != line_end[i : i + 1] * rows for i in range(len(line_end))):
+            return None
+    try:
+        content = binascii.a2b_base64(characters)
+    except binascii.Error:
+        return None
+    if not last and len(content) * 4 != len(characters) * 3:
+        return None
+    return content if binascii.b2a_base64(content, newline=False) == characters else None

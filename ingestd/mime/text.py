@@ -1,0 +1,40 @@
+"""Readable text: from HTML, and the first line of it that a list of messages shows."""
+
+from __future__ import annotations
+
+import html
+import re
+
+SNIPPET = 200  # characters
+_SNIPPET_SOURCE = 4000
+
+# What is never shown; an end that is missing swallows the rest, as in a browser, and keeps this linear.
+_HIDDEN = re.compile(
+    r"<!--.*?(?:-->|\Z)|<(script|style|head|title|template|noscript)\b[^<>]*>.*?(?:</\1\s*>|\Z)|<![^<>]*>|<\?[^<>]*>",
+    re.IGNORECASE | re.DOTALL,
+)
+_BLANKS = re.compile(r"[ \t\r\n\f\xa0]+")
+_LINE = re.compile(
+    r"</?(?:br|p|div|tr|li|ul|ol|dl|dt|dd|h[1-6]|table|hr|blockquote|pre|section|article|header|footer|center|form)"
+    r"\b[^<>]*>",
+    re.IGNORECASE,
+)
+_CELL = re.compile(r"</t[dh]\b[^<>]*>", re.IGNORECASE)
+_TAG = re.compile(r"</?[A-Za-z][^<>]*>")
+_AROUND_LINES = re.compile(r" *\n *")
+_EMPTY_LINES = re.compile(r"\n{3,}")
+
+
+def from_html(source: str) -> str:
+    """The text of an HTML document, blocks on lines of their own. Nothing is fetched, run or trusted."""
+    text = _HIDDEN.sub(" ", source) if "<" in source else source
+    text = _BLANKS.sub(" ", text)
+    text = _LINE.sub("\n", text)
+    text = _CELL.sub(" ", text)
+    text = html.unescape(_TAG.sub("", text)).replace("\xa0", " ")
+    return _EMPTY_LINES.sub("\n\n", _AROUND_LINES.sub("\n", text)).strip()
+
+
+def snippet(text: str) -> str:
+    """The start of *text* on one line."""
+    return " ".join(text[:_SNIPPET_SOURCE].split())[:SNIPPET].rstrip()

@@ -1,0 +1,179 @@
+"""Undo the transfer encoding of a part, and put base64 back as it was: in pieces, whatever the size.
+
+What a sender got wrong never stops a decoder: characters that mean nothing are skipped. The result is a function of the
+bytes alone, so content that was hashed while parsing comes out the same when it is stored.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Iterable, Iterator
+from hashlib import sha256
+from itertools import chain
+
+from ..message import Encoding, Span
+from ..raw import Raw, pieces
+
+LINE = 64 * 1024  # bytes of one line that a decoder holds while it waits for the end
+_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
+_NOT_BASE64 = bytes(byte for byte in range(256) if byte not in _ALPHABET)
+_PADDING = re.compile(rb"=+")
+_SOFT_BREAK = re.compile(rb"=[ \t]*(?:\r\n|\n|\r)")
+_UUBEGIN = re.compile(rb"(?:^|[\r\n])begin [0-7]{3,4} ")
+_NAMES: dict[str, Encoding] = {
+    "base64": "base64",
+    "quoted-printable": "quoted-printable",
+    "x-uuencode": "uuencode",
+    "uuencode": "uuencode",
+    "x-uue": "uuencode",
+    "uue": "uuencode",
+}
+PLAIN = frozenset({"", "7bit", "8bit", "binary"})
+
+
+def span_of(raw: Raw, start: int, end: int, name: str) -> Span:
+    """A body and how to undo its Content-Transfer-Encoding, *name* in lower case; unknown ones are left as they are."""
+    encoding = _NAMES.get(name, "identity")
+    if encoding == "uuencode" and not _UUBEGIN.search(raw.read(start, min(start + LINE, end))):
+        encoding = "identity"  # it only says so; without a "begin" there is nothing to decode
+    return Span(start, end, encoding)
+
+
+def decoded(raw: Raw, span: Span) -> Iterator[bytes]:
+    """Yield the content of *span* with its transfer encoding undone, in order and in bounded pieces.
+
+    The same bytes every time; bad data is skipped, never an error.
+    """
+    source = pieces(raw, span.start, span.end)
+    if span.encoding == "base64":
+        return _from_base64(source)
+    if span.encoding == "quoted-printable":
+        return _from_quoted_printable(source)
+    if span.encoding == "uuencode":
+        return _from_uuencode(source)
+    return source
+
+
+def digest(raw: Raw, span: Span) -> tuple[str, int]:
+    """Return the SHA-256, in hex, and the size of the content of *span*."""
+    sha, size_bytes = sha256(), 0
+    for piece in decoded(raw, span):
+        sha.update(piece)
+        size_bytes += len(piece)
+    return sha.hexdigest(), size_bytes
+
+
+def start_of(raw: Raw, span: Span, size_bytes: int) -> tuple[bytes, bool]:
+    """Return at most the first *size_bytes* of the content of *span*, and whether that is all of it."""
+    taken, size = [], 0
+    for piece in decoded(raw, span):
+        taken.append(piece)
+        size += len(piece)
+        if size > size_bytes:
+            return b"".join(taken)[:size_bytes], False
+    return b"".join(taken), True
+
+
+def encoded(pieces: Iterable[bytes], line_length: int, line_end: bytes) -> Iterator[bytes]:
+    """Yield *pieces* as base64 in lines of *line_length* joined by *line_end*, none after the last.
+
+    The same characters however the content is cut into pieces.
+    """
+    if not line_end:
+        yield from _to_base64(pieces)
+        return
+    rest = b""
+    for characters in _to_base64(pieces):
+        rest += characters
+        # The last full line stays: only when more follows does it get a line end.
+        whole = (len(rest) - 1) // line_length * line_length
+        if whole > 0:
+            yield line_end.join(rest[at : at + line_length] for at in range(0, whole, line_length)) + line_end
+            rest = rest[whole:]
+    if rest:
+        yield rest
+
+
+def _to_base64(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    rest = b""
+    for piece in pieces:
+        data = rest + piece if rest else piece
+        whole = len(data) - len(data) % 3
+        if whole:
+            yield binascii.b2a_base64(data[:whole], newline=False)
+        rest = data[whole:]
+    if rest:
+        yield binascii.b2a_base64(rest, newline=False)
+
+
+def _from_base64(source: Iterator[bytes]) -> Iterator[bytes]:
+    rest = b""
+    for piece in source:
+        data = rest + piece.translate(None, _NOT_BASE64)
+        if b"=" in data:
+            # Padding ends a run, not the content: some senders encode chunk by chunk and join the results.
+            *runs, data = _PADDING.split(data)
+            yield b"".join(map(_run, runs))
+        whole = len(data) - len(data) % 4
+        if whole:
+            yield binascii.a2b_base64(data[:whole])
+        rest = data[whole:]
+    if rest:
+        yield _run(rest)
+
+
+def _run(characters: bytes) -> bytes:
+    """Decode base64 without its padding. A lone last character holds no whole byte."""
+    if len(characters) % 4 == 1:
+        characters = characters[:-1]
+    return binascii.a2b_base64(characters + b"=" * (-len(characters) % 4))
+
+
+def _from_quoted_printable(source: Iterator[bytes]) -> Iterator[bytes]:
+    rest = b""
+    for piece in source:
+        data = rest + piece
+        cut = data.rfind(b"\n") + 1
+        if not cut and len(data) > LINE:
+            escape = data.rfind(b"=", len(data) - 3)  # never between "=" and its digits
+            cut = escape if escape > 0 else len(data)
+        rest = data[cut:]
+        if cut:
+            yield _unquoted(data[:cut])
+    if rest:
+        yield _unquoted(rest)
+
+
+def _unquoted(data: bytes) -> bytes:
+    # a2b_qp takes "=\r" without "\n" for a break that eats everything up to the next line, so breaks go first.
+    return binascii.a2b_qp(_SOFT_BREAK.sub(b"", data)) if b"=" in data else data
+
+
+def _from_uuencode(source: Iterator[bytes]) -> Iterator[bytes]:
+    begun, rest = False, b""
+    for piece in chain(source, (b"\n",)):
+        *lines, rest = (rest + piece).split(b"\n")
+        rest = rest[:LINE]
+        content = []
+        for line in lines:
+            line = line.rstrip(b"\r")
+            if not begun:
+                begun = line.startswith(b"begin ")
+            elif line == b"end":
+                begun = False
+            else:
+                content.append(_uuline(line))
+        yield b"".join(content)
+
+
+def _uuline(line: bytes) -> bytes:
+    try:
+        return binascii.a2b_uu(line)
+    except binascii.Error:
+        # Some encoders add a checksum or blanks after the characters that the first one announces.
+        announced = ((line[0] - 32) & 63) * 4
+    try:
+        return binascii.a2b_uu(line[: (announced + 5) // 3])
+    except binascii.Error:
+        return b""
