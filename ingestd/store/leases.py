@@ -25,6 +25,9 @@ RENEW = timedelta(seconds=20)
 
 Document = dict[str, Any]
 
+# As numbers, since the embedded store compares a stored date with $$NOW as if the two were of different types.
+EXPIRED: Document = {"$lte": [{"$toLong": "$lease.expires_at"}, {"$toLong": "$$NOW"}]}
+
 
 @dataclass(frozen=True, slots=True)
 class Owner:
@@ -104,7 +107,7 @@ def _take(database: Database[Document], account: str, owner: Owner) -> Lease:
         database.accounts.update_one({"_id": account}, {"$setOnInsert": {"lease": free, "binding": None}}, upsert=True)
         found = database.accounts.find_one({"_id": account}) or {}
         held_by = found["lease"]["owner"]
-        takeable: list[Document] = [{"$expr": {"$lte": ["$lease.expires_at", "$$NOW"]}}]
+        takeable: list[Document] = [{"$expr": EXPIRED}]
         if held_by and owner.knows_dead(held_by):
             takeable.append({"lease.token": found["lease"]["token"]})
         taken = database.accounts.find_one_and_update(

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from pymongo.database import Database
+
+from ingestd.errors import LeaseLost, Refused
+from ingestd.message import Receipt
+from ingestd.store import accounts, mailboxes
+from ingestd.store.leases import Owner, hold
+from ingestd.store.seals import Seals, chained
+from tests.fakes import mail, raw
+
+Document = dict[str, Any]
+
+HERE = Owner.current()
+ELSEWHERE = replace(HERE, host="another machine")
+
+
+def receipt(uid: int) -> Receipt:
+    arrived = raw(mail(uid), uid)
+    return Receipt(arrived.place, arrived.id, arrived.sha256, arrived.content.size_bytes, True, "ok")
+
+
+def expire(database: Database[Document]) -> None:
+    database.accounts.update_one({"_id": "work"}, {"$set": {"lease.expires_at": datetime.fromtimestamp(0, UTC)}})
+
+
+def test_two_daemons_cannot_hold_one_account(database: Database[Document]) -> None:
+    with hold(database, "work", HERE), pytest.raises(LeaseLost, match="served by"), hold(database, "work", ELSEWHERE):
+        pass
+
+
+def test_a_released_account_is_free_at_once_and_its_token_rises(database: Database[Document]) -> None:
+    with hold(database, "work", HERE) as first:
+        pass
+
+    with hold(database, "work", ELSEWHERE) as second:
+        assert second.token == first.token + 1
+
+
+def test_the_lease_of_a_process_that_died_here_is_taken_at_once(database: Database[Document]) -> None:
+    dead = replace(HERE, started="before the flood")
+
+    with hold(database, "work", dead), hold(database, "work", HERE) as taken:
+        assert taken.token == 2
+
+
+def test_the_lease_of_a_process_elsewhere_is_waited_for(database: Database[Document]) -> None:
+    dead = replace(ELSEWHERE, started="before the flood")
+
+    with hold(database, "work", dead), pytest.raises(LeaseLost), hold(database, "work", HERE):
+        pass
+
+
+def test_a_holder_that_overslept_can_neither_checkpoint_nor_seal_nor_bind(database: Database[Document]) -> None:
+    memory = mailboxes.recall(database, "work", "INBOX", (9, 1), "unseen", None, datetime.now(UTC))
+    with hold(database, "work", HERE) as stale:
+        stale_seals = Seals(database, "work", stale.token)
+        expire(database)
+        with hold(database, "work", ELSEWHERE) as fresh:
+            mailboxes.save(database, fresh, memory)
+            Seals(database, "work", fresh.token).append([receipt(1)])
+
+            with pytest.raises(LeaseLost):
+                mailboxes.save(database, stale, memory)
+            with pytest.raises(LeaseLost):
+                stale_seals.append([receipt(2)])
+            with pytest.raises(LeaseLost):
+                accounts.bind(database, stale, "imap.example.org", "me")
+
+
+def test_a_late_seal_of_the_holder_before_is_followed_not_lost(database: Database[Document]) -> None:
+    with hold(database, "work", HERE) as stale:
+        stale_seals = Seals(database, "work", stale.token)
+        expire(database)
+        with hold(database, "work", ELSEWHERE) as fresh:
+            seals = Seals(database, "work", fresh.token)
+            stale_seals.append([receipt(1)])
+
+            assert seals.append([receipt(2)]) == 2
+
+    first, second = database.seals.find().sort("_id")
+    assert second["previous"] == first["hash"]
+
+
+def test_a_seal_whose_answer_was_lost_is_recognised_as_our_own(database: Database[Document]) -> None:
+    with hold(database, "work", HERE) as lease:
+        lost, again = Seals(database, "work", lease.token), Seals(database, "work", lease.token)
+        lost.append([receipt(1)])
+
+        assert again.append([receipt(1)]) == 1
+        assert database.seals.count_documents({"account": "work"}) == 1
+
+
+def test_the_chain_can_be_computed_again_from_the_seals_alone(database: Database[Document]) -> None:
+    with hold(database, "work", HERE) as lease:
+        seals = Seals(database, "work", lease.token)
+        for uid in range(1, 4):
+            seals.append([receipt(uid)])
+
+    previous = None
+    for seal in database.seals.find().sort("_id"):
+        assert seal["hash"] == chained("work", seal["n"], previous, seal["places"])
+        previous = seal["hash"]
+
+
+def test_an_account_is_bound_to_its_first_server(database: Database[Document]) -> None:
+    with hold(database, "work", HERE) as lease:
+        accounts.bind(database, lease, "imap.example.org", "me")
+        accounts.bind(database, lease, "imap.example.org", "me")
+
+        with pytest.raises(Refused, match="ingestd account rebind work"):
+            accounts.bind(database, lease, "imap.example.com", "me")
+        with pytest.raises(Refused, match="another user"):
+            accounts.check_binding(database, "work", "imap.example.org", "you")
+
+
+def test_rebinding_begins_a_new_epoch_even_under_the_same_uidvalidity(database: Database[Document]) -> None:
+    now = datetime.now(UTC)
+    with hold(database, "work", HERE) as lease:
+        accounts.bind(database, lease, "imap.example.org", "me")
+        mailboxes.save(database, lease, mailboxes.recall(database, "work", "INBOX", (9, 5), "unseen", None, now))
+
+        accounts.rebind(database, lease, "imap.example.com", "me")
+
+        memory = mailboxes.recall(database, "work", "INBOX", (9, 5), "unseen", None, now)
+        assert memory.epoch.number == 2
+        assert memory.epoch.place(7).id == "imap://work/INBOX;UIDVALIDITY=9;EPOCH=2/;UID=7"

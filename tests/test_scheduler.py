@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from threading import Thread
+
+from ingestd.errors import IngestError, LeaseLost, Refused, Unavailable
+from ingestd.scheduler import Queue, scheduled
+from ingestd.watcher import AFTER_REFUSAL, FIRST, LONGEST, Watcher, delay
+
+
+def test_an_account_that_waits_is_not_added_again() -> None:
+    queue = Queue()
+    for name in ("work", "home", "work"):
+        queue.put(name)
+
+    assert [queue.take(), queue.take()] == ["work", "home"]
+    queue.close()
+    assert queue.take() is None
+
+
+def test_an_account_is_with_one_taker_at_a_time_and_no_turn_is_lost() -> None:
+    queue = Queue()
+    queue.put("work")
+    queue.take()
+
+    queue.put("work")
+    queue.put("home")
+    assert queue.take() == "home"
+    queue.done("work")
+    assert queue.take() == "work"
+
+
+def test_closing_lets_a_taker_go() -> None:
+    queue = Queue()
+    taken: list[str | None] = []
+    taker = Thread(target=lambda: taken.append(queue.take()))
+    taker.start()
+
+    queue.close()
+    taker.join(10)
+
+    assert taken == [None]
+
+
+def test_every_account_comes_at_once_and_then_again() -> None:
+    queue = Queue()
+
+    with scheduled({"work": timedelta(seconds=0.05), "home": timedelta(hours=1)}, queue):
+        first = {queue.take(), queue.take()}
+        queue.done("work")
+        again = queue.take()
+
+    assert first == {"work", "home"}
+    assert again == "work"
+
+
+def test_the_delay_after_an_outage_doubles_up_to_its_bound() -> None:
+    away: list[IngestError] = [Unavailable("away")]
+
+    assert [delay(away, n, lambda: 1.0) for n in (1, 2, 3)] == [FIRST, 2 * FIRST, 4 * FIRST]
+    assert delay(away, 50, lambda: 1.0) == LONGEST
+    assert delay(away, 3, lambda: 0.0) == timedelta()
+
+
+def test_a_refusal_is_not_tried_more_than_four_times_an_hour() -> None:
+    assert delay([Refused("wrong password")], 1) == AFTER_REFUSAL == timedelta(minutes=15)
+
+
+def test_an_account_is_ready_again_when_its_delay_is_over() -> None:
+    now = 100.0
+    watcher = Watcher(clock=lambda: now)
+
+    wait = watcher.note("work", [LeaseLost("taken")])
+
+    assert not watcher.ready("work")
+    assert watcher.ready("home")
+    now += wait.total_seconds()
+    assert watcher.ready("work")
