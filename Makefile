@@ -1,0 +1,34 @@
+# `make demo` shows the main job on real servers; `make test` runs every test. Both set up all they need.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help demo test lint lock clean prepare
+
+help:
+	@echo "make demo    a sample mailbox on a real IMAP server, taken into a database, and what was found"
+	@echo "make test    all tests (PYTEST='-k spool -x' passes options on)"
+	@echo "make lint    ruff and mypy"
+	@echo "make lock    pin what pyproject.toml asks for in requirements.lock (needs uv)"
+	@echo "make clean   remove the virtual environment and everything the demo and the tests left"
+
+prepare:
+	@PYTHON='$(PYTHON)' tools/prepare
+
+demo: prepare
+	@$(BIN)/ingestd demo --directory var/demo
+
+test: prepare
+	@$(BIN)/python -m pytest $(PYTEST)
+
+lint: prepare
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+lock:
+	uv pip compile --universal --python-version 3.11 --generate-hashes --all-extras --no-header \
+		-o requirements.lock pyproject.toml
+
+clean:
+	rm -rf .venv var dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
