@@ -1,0 +1,315 @@
+"""Read an account over IMAP, and mark what was stored if the operator asked for that.
+
+Mailboxes are opened with EXAMINE and read with BODY.PEEK, so nothing in them changes; only a mailbox opened as writable
+can be marked. A connection that breaks is made anew by the next call, never trusted again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from threading import Lock
+from types import TracebackType
+from typing import Self
+
+from imapclient.imap_utf7 import encode as modified_utf7
+
+from ..errors import Refused, Unavailable
+from ..message import Arrival, Place
+from ..spool import Lane
+from ..uidset import UIDSet
+from .imap_answers import Answer, Listed, found_uids, last_uid, listed, quoted, refusal, selected, status_uidnext
+from .imap_fetch import Fetch
+from .imap_login import Server, Tls
+from .imap_session import Session
+from .imap_wire import Broken
+
+__all__ = ["ImapAccount", "ImapMailbox", "Server", "Tls"]
+
+ACTED_ON = 500  # messages per STORE or MOVE
+WHOLE = 1 << 32  # UIDs: more than there are, so that only the length of the line limits a chunk
+
+
+class ImapAccount:
+    """One connection of an account, logged in within the `with` block. One thread at a time."""
+
+    def __init__(self, name: str, server: Server) -> None:
+        self.name, self.server = name, server
+        self.opened: ImapMailbox | None = None  # what the connection has selected
+        self._session: Session | None = None
+        self._raw_names: dict[str, bytes] = {}
+        self._in_use = Lock()
+        self._entered = False
+
+    def __enter__(self) -> Self:
+        """Connect and log in; raise Unavailable or Refused."""
+        self._entered = True
+        self.session()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        trace: TracebackType | None = None,
+    ) -> None:
+        if self._session and error is None:
+            self._session.log_out()
+        self.drop()
+        self._entered = False
+
+    @property
+    def capabilities(self) -> tuple[str, ...]:
+        """What the server can do, sorted."""
+        return self.session().capabilities
+
+    def mailboxes(self, patterns: Sequence[str]) -> list[str]:
+        """Return the names of the mailboxes that *patterns* mean, INBOX first, each once.
+
+        A pattern is a name, may hold `*` and `%` as in LIST, with `/` for the server's own delimiter, or is a special
+        use such as `\\Sent`. Raises Refused for one that means none; a name that is not listed is tried as it is.
+        """
+        every = self._listed()
+        found = [name for pattern in patterns for name in self._matching(pattern, every)]
+        return sorted(dict.fromkeys(found), key=lambda name: name != "INBOX")
+
+    def open(self, mailbox: str, *, writable: bool = False) -> ImapMailbox:
+        """Open a mailbox to read, or to read and mark; raise Refused when it cannot be opened like that."""
+        return ImapMailbox(self, mailbox, writable=writable)
+
+    # --- for the mailboxes of this account
+
+    def session(self) -> Session:
+        """The session, a fresh one after `drop`."""
+        if not self._entered:
+            raise RuntimeError(f"account {self.name} is not open")
+        if self._session is None:
+            self._session = Session(self.name, self.server)
+        return self._session
+
+    def drop(self) -> None:
+        """Close the connection at once, whatever is still on its way."""
+        session, self._session, self.opened = self._session, None, None
+        if session:
+            session.close()
+
+    def ask(self, what: str, command: bytes) -> Answer:
+        """Send one command; a connection that breaks over it is dropped, and Unavailable."""
+        with self.undivided(what):
+            return self.session().ask(command)
+
+    @contextmanager
+    def undivided(self, what: str) -> Iterator[None]:
+        """Keep the connection to oneself: what one call is waiting for must not reach another."""
+        if not self._in_use.acquire(blocking=False):
+            raise RuntimeError(f"{what}: the connection of account {self.name} is in use; end the fetch first")
+        try:
+            yield
+        except Broken as error:
+            self.drop()
+            raise Unavailable(f"{what}: {self.server.host}: {error}") from error
+        finally:
+            self._in_use.release()
+
+    def raw_name(self, mailbox: str) -> bytes:
+        """The name as the server writes it, quoted."""
+        return quoted(self._raw_names.get(mailbox) or modified_utf7(mailbox))
+
+    # --- names and patterns
+
+    def _listed(self) -> list[Listed]:
+        what = f"account {self.name}: mailbox list"
+        extended = {"LIST-EXTENDED", "SPECIAL-USE"} <= set(self.capabilities)
+        answer = self.ask(what, b'LIST "" "*"' + (b" RETURN (SPECIAL-USE)" if extended else b""))
+        if answer.status != "OK":
+            raise refusal(what, self.server.host, answer, "ask its operator")
+        try:
+            every = [one for one in listed(answer) if one.selectable]
+        except Broken as error:
+            self.drop()
+            raise Unavailable(f"{what}: {self.server.host}: {error}") from error
+        self._raw_names.update((one.name, one.raw) for one in every)
+        return every
+
+    def _matching(self, pattern: str, every: Sequence[Listed]) -> list[str]:
+        matches = _special(pattern) if pattern.startswith("\\") else _named(pattern)
+        found = [one.name for one in every if matches(one)]
+        if not found and not re.search(r"[*%]|^\\", pattern) and self._exists(pattern):
+            found = [pattern]
+        if not found:
+            raise Refused(
+                f"account {self.name}: no mailbox matches {pattern!r} at {self.server.host}; check account.mailboxes"
+            )
+        return found
+
+    def _exists(self, mailbox: str) -> bool:
+        answer = self.ask(f"mailbox {self.name}/{mailbox}", b"STATUS %s (UIDVALIDITY)" % self.raw_name(mailbox))
+        return answer.status == "OK"
+
+
+class ImapMailbox:
+    """A mailbox as it was when it was opened. Several of one account may be open, and take turns."""
+
+    def __init__(self, account: ImapAccount, name: str, *, writable: bool) -> None:
+        self.account, self.name, self._writable = account.name, name, writable
+        self._account = account
+        with account.undivided(self.what):
+            self._open(account.session())
+
+    @property
+    def what(self) -> str:
+        """The mailbox, as errors name it."""
+        return f"mailbox {self.account}/{self.name}"
+
+    # --- reading
+
+    def search(self, program: str, within: UIDSet | None = None) -> UIDSet:
+        """Return the UIDs that *program* (IMAP search keys) finds, of those in *within* only when that is given."""
+        if not program.isascii() or not program.isprintable():
+            raise Refused(f"{self.what}: a search program is one line of ASCII; check account.select")
+        if within is None:
+            return self._search(program.encode())
+        found = UIDSet()
+        for chunk in within.chunks(WHOLE):
+            found |= self._search(b"UID %s %s" % (str(chunk).encode(), program.encode()))
+        # Some servers give more than what was asked for.
+        return found & within
+
+    def fetch(self, uids: UIDSet, lane: Lane, *, epoch: int, since: datetime | None = None) -> Iterator[Arrival]:
+        """Yield what becomes of each of *uids*, in ascending order, with the bytes in *lane*.
+
+        Blocks while the spool is full. A message that the server will not give is a value (`Failed`); raises
+        Unavailable when the connection cannot be made again. Until the iterator ends, it owns the connection.
+        """
+
+        def place(uid: int) -> Place:
+            return Place(self.account, self.name, epoch, self.uidvalidity, uid)
+
+        with self._account.undivided(self.what):
+            yield from Fetch(self, lane, place, since).arrivals(uids)
+
+    # --- marking
+
+    def check_action(self, action: str) -> None:
+        """Raise Refused unless this server and mailbox can do *action*: `seen`, `flag:$Archived`, `move:Done`."""
+        kind, _, argument = action.partition(":")
+        if kind == "move":
+            self._check_move(argument)
+        else:
+            writable = self if self._writable else self._account.open(self.name, writable=True)
+            flag = _flag(action)
+            if not {flag, "\\*" if not flag.startswith("\\") else flag} & set(writable.permanent_flags):
+                raise Refused(f"{self.what}: {self._host} does not keep {flag} there; change account.after_store")
+
+    def acknowledge(self, uids: UIDSet, action: str) -> None:
+        """Do *action* to the messages; those that are gone are no error. Doing it twice is the same as once."""
+        if not self._writable:
+            raise ValueError(f"{self.what} was opened to read only")
+        kind, _, argument = action.partition(":")
+        target = self._account.raw_name(argument) if kind == "move" else _flag(action).encode()
+        for chunk in uids.chunks(ACTED_ON):
+            numbers = str(chunk).encode()
+            if kind == "move":
+                answer = self._ask(b"UID MOVE %s %s" % (numbers, target))
+            else:
+                answer = self._ask(b"UID STORE %s +FLAGS.SILENT (%s)" % (numbers, target))
+            if answer.status != "OK" and answer.code != "EXPUNGEISSUED":
+                raise refusal(f"{self.what}: {action}", self._host, answer, "check account.after_store")
+
+    def _check_move(self, target: str) -> None:
+        if "MOVE" not in self._account.capabilities:
+            raise Refused(f"{self.what}: {self._host} cannot move messages; change account.after_store")
+        try:
+            self._account.mailboxes([target])
+        except Refused as error:
+            raise Refused(
+                f"{self.what}: there is no mailbox {target!r} to move to; make it, or change after_store"
+            ) from error
+
+    # --- the connection
+
+    def session(self) -> Session:
+        """The session with this mailbox open; raise Unavailable when its UIDs have lost their meaning meanwhile."""
+        session = self._account.session()
+        if self._account.opened is not self:
+            before = self.uidvalidity
+            self._open(session)
+            if self.uidvalidity != before:
+                raise Unavailable(f"{self.what}: UIDVALIDITY changed from {before} to {self.uidvalidity}; start anew")
+        return session
+
+    def drop(self) -> None:
+        """Close the connection at once."""
+        self._account.drop()
+
+    @property
+    def _host(self) -> str:
+        return self._account.server.host
+
+    def _ask(self, command: bytes) -> Answer:
+        with self._account.undivided(self.what):
+            return self.session().ask(command)
+
+    def _open(self, session: Session) -> None:
+        self._account.opened = None
+        verb = b"SELECT" if self._writable else b"EXAMINE"
+        answer = session.ask(b"%s %s" % (verb, self._account.raw_name(self.name)))
+        if answer.status != "OK":
+            raise refusal(self.what, self._host, answer, "check account.mailboxes")
+        if self._writable and answer.code == "READ-ONLY":
+            raise Refused(f"{self.what}: {self._host} lets us only read it; set account.after_store to none")
+        said = selected(answer)
+        if said.uidvalidity is None:
+            raise Refused(f"{self.what}: {self._host} gives no UIDVALIDITY, so its messages cannot be told apart")
+        self.uidvalidity, self.exists, self.permanent_flags = said.uidvalidity, said.exists, said.permanent_flags
+        self._account.opened = self
+        self.uidnext = said.uidnext or self._computed_uidnext(session)
+
+    def _computed_uidnext(self, session: Session) -> int:
+        """What the server left out: by STATUS, else from the last message."""
+        told = status_uidnext(session.ask(b"STATUS %s (UIDNEXT)" % self._account.raw_name(self.name)))
+        if told is None and self.exists:
+            told = last_uid(session.ask(b"UID FETCH * (UID)")) + 1
+        return told or 1
+
+    def _search(self, keys: bytes) -> UIDSet:
+        with self._account.undivided(self.what):
+            session = self.session()
+            answer = None
+            if "ESEARCH" in session.capabilities:
+                answer = session.ask(b"UID SEARCH RETURN (ALL) " + keys)
+            if answer is None or answer.status == "BAD":  # some servers offer ESEARCH and do not know it
+                answer = session.ask(b"UID SEARCH " + keys)
+            if answer.status != "OK":
+                raise refusal(f"{self.what}: search", self._host, answer, "check account.select")
+            return found_uids(answer)
+
+
+def _flag(action: str) -> str:
+    """The flag that *action* sets."""
+    if action == "seen":
+        return "\\Seen"
+    kind, _, flag = action.partition(":")
+    if kind != "flag" or not re.fullmatch(r"\\?[A-Za-z0-9$_.+-]+", flag):
+        raise Refused(f"{action!r} is not what can be done to a message; use seen, flag:KEYWORD or move:MAILBOX")
+    return flag
+
+
+def _special(use: str) -> Callable[[Listed], bool]:
+    return lambda one: use.lower() in one.attributes
+
+
+def _named(pattern: str) -> Callable[[Listed], bool]:
+    def matches(one: Listed) -> bool:
+        wild = {
+            "*": ".*",
+            "%": f"[^{re.escape(one.delimiter)}]*" if one.delimiter else ".*",
+            "/": re.escape(one.delimiter or "/"),
+        }
+        expression = "".join(wild.get(letter) or re.escape(letter) for letter in pattern)
+        inbox = re.I if one.name == "INBOX" else 0
+        return one.name == pattern or re.fullmatch(expression, one.name, inbox | re.S) is not None
+
+    return matches

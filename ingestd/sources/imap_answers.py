@@ -1,0 +1,325 @@
+"""What an IMAP server's answers mean: pure functions from the bytes of a response to values.
+
+What cannot be understood raises `Broken`: a connection that made no sense once is not trusted again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from imapclient.exceptions import ProtocolError
+from imapclient.imap_utf7 import decode as from_utf7
+from imapclient.response_parser import parse_fetch_response, parse_response
+
+from ..errors import IngestError, Refused, Unavailable
+from ..uidset import UIDSet
+from .imap_wire import Broken
+
+Pieces = list[bytes | tuple[bytes, bytes]]  # a response as imapclient reads it: text, or text and the literal after it
+
+LAST_UID = 2**32 - 1
+STATUSES: Mapping[bytes, Literal["OK", "NO", "BAD"]] = {b"OK": "OK", b"NO": "NO", b"BAD": "BAD"}
+ALL_FLAGS = ("\\Answered", "\\Deleted", "\\Draft", "\\Flagged", "\\Seen", "\\*")
+BUSY = {"UNAVAILABLE", "INUSE", "LIMIT", "OVERQUOTA", "THROTTLED"}  # RFC 5530, RFC 9051, and Yahoo's
+# What servers say in words only: Exchange, Gmail, Courier.
+BUSY_WORDS = re.compile(rb"authenticated but not connected|too many|temporar|try again|throttl", re.I)
+
+_TAGGED = re.compile(rb"(OK|NO|BAD)(?: +\[([A-Za-z0-9-]+)[^\]]*\])?(?: .*)?", re.S | re.I)
+_ESEARCH = re.compile(rb'\* ESEARCH(?: \(TAG "?([^") ]*)"?\))?( UID)?((?: [^ ]+ [^ ]+)*) *', re.I)
+_CODE = re.compile(rb"\* OK \[(UIDVALIDITY|UIDNEXT|PERMANENTFLAGS) ([^\]]*)\]", re.I)
+_EXISTS = re.compile(rb"\* (\d{1,10}) EXISTS", re.I)
+# Broken beyond imapclient's own ProtocolError: it trusts that what it takes apart has the usual types.
+_NONSENSE = (ProtocolError, ValueError, TypeError, AttributeError, IndexError, AssertionError, RecursionError)
+
+
+# --- the end of a command
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server said to one command."""
+
+    status: Literal["OK", "NO", "BAD"]
+    tag: bytes = b""
+    code: str = ""  # the response code, such as TRYCREATE
+    text: bytes = field(default=b"", repr=False)  # may hold an address: never to be shown
+    responses: tuple[Pieces, ...] = field(default=(), repr=False)
+
+    @property
+    def busy(self) -> bool:
+        return self.code in BUSY or bool(BUSY_WORDS.search(self.text))
+
+    @property
+    def bracketed(self) -> str:
+        """The code, to be appended to a message."""
+        return f" [{self.code}]" if self.code else ""
+
+    def with_responses(self, responses: Iterable[Pieces]) -> Answer:
+        return replace(self, responses=tuple(responses))
+
+
+def refusal(what: str, host: str, answer: Answer, advice: str) -> IngestError:
+    """The error for an *answer* other than OK: Unavailable when the server is only busy, else Refused."""
+    if answer.busy:
+        return Unavailable(f"{what} put off by {host}{answer.bracketed}, which is busy")
+    return Refused(f"{what} refused by {host}{answer.bracketed}; {advice}")
+
+
+def tagged(pieces: Pieces, tag: bytes) -> Answer | None:
+    """Return the answer that ends the command with *tag*, or None when *pieces* is something else."""
+    line = head(pieces)
+    if not line.startswith(tag + b" "):
+        return None
+    found = _TAGGED.fullmatch(line, len(tag) + 1)
+    if not found:
+        raise Broken("the server ended a command without OK, NO or BAD")
+    status = STATUSES[found[1].upper()]
+    return Answer(status, tag, (found[2] or b"").decode().upper(), line[found.end(1) :])
+
+
+def untagged(pieces: Pieces) -> Pieces:
+    """Return *pieces* when it is a response that may come at any time; raise `Broken` for anything else."""
+    line = head(pieces)
+    if not re.match(rb"\* [A-Za-z0-9]", line):
+        raise Broken("the server sent a line that is no IMAP response")
+    if line[:5].upper() == b"* BYE":
+        raise Broken("the server ended the session")
+    return pieces
+
+
+def head(pieces: Pieces) -> bytes:
+    """The text of a response up to its first literal."""
+    first = pieces[0]
+    return first if isinstance(first, bytes) else first[0]
+
+
+def quoted(text: str | bytes) -> bytes:
+    """Write *text* as an IMAP quoted string; raise ValueError for what none can hold."""
+    raw = text.encode("ascii") if isinstance(text, str) else text
+    if re.search(rb"[\r\n\0]", raw):
+        raise ValueError("a line break cannot be quoted")
+    return b'"' + raw.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
+
+
+# --- mailboxes
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One mailbox of a LIST answer."""
+
+    name: str
+    raw: bytes  # as the server wrote it, for asking it back
+    delimiter: str  # "" when the server has no hierarchy
+    attributes: frozenset[str]  # lower-case: "\\noselect", "\\sent"
+
+    @property
+    def selectable(self) -> bool:
+        return not self.attributes & {"\\noselect", "\\nonexistent"}
+
+
+def listed(answer: Answer) -> Iterator[Listed]:
+    """Yield the mailboxes of a LIST answer."""
+    for pieces in answer.responses:
+        if head(pieces)[:7].upper() == b"* LIST ":
+            yield _listed(pieces)
+
+
+def _listed(pieces: Pieces) -> Listed:
+    try:
+        _, _, attributes, delimiter, name, *_ = parse_response(pieces)
+        raw = str(name).encode() if isinstance(name, int) else name
+        named = {str(attribute, "ascii").lower() for attribute in attributes}
+        return Listed(mailbox_name(raw), raw, str(delimiter or b"", "ascii"), frozenset(named))
+    except _NONSENSE as error:
+        raise Broken("the server sent a mailbox list that makes no sense") from error
+
+
+def mailbox_name(raw: bytes) -> str:
+    """Decode a mailbox name: modified UTF-7, or UTF-8 from servers that send it unasked."""
+    if raw.upper() == b"INBOX":
+        return "INBOX"
+    try:
+        name = from_utf7(raw) if raw.isascii() else raw.decode("utf-8")
+        name.encode("utf-8")
+    except (UnicodeError, ValueError):
+        return raw.decode("ascii", "backslashreplace")
+    return str(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """What SELECT or EXAMINE said about a mailbox; None where it said nothing."""
+
+    uidvalidity: int | None
+    uidnext: int | None
+    exists: int
+    permanent_flags: tuple[str, ...]
+
+
+def selected(answer: Answer) -> Selected:
+    """Read the answer to SELECT or EXAMINE."""
+    codes: dict[bytes, bytes] = {}
+    exists = 0
+    for line in map(head, answer.responses):
+        if code := _CODE.match(line):
+            codes[code[1].upper()] = code[2]
+        elif found := _EXISTS.match(line):
+            exists = int(found[1])
+    flags = codes.get(b"PERMANENTFLAGS", b"(%s)" % " ".join(ALL_FLAGS).encode())  # RFC 3501, 7.1: silence allows all
+    words = flags.strip(b"()").decode("utf-8", "replace").split()
+    return Selected(_number(codes.get(b"UIDVALIDITY")), _number(codes.get(b"UIDNEXT")), exists, tuple(words))
+
+
+def status_uidnext(answer: Answer) -> int | None:
+    """The UIDNEXT of a STATUS answer."""
+    for pieces in answer.responses:
+        text = pieces[-1]
+        if head(pieces)[:9].upper() == b"* STATUS " and isinstance(text, bytes):
+            found = re.search(rb"\bUIDNEXT (\d{1,10})\b", text, re.I)
+            return int(found[1]) if found else None
+    return None
+
+
+def _number(text: bytes | None) -> int | None:
+    return int(text) if text is not None and text.isdigit() and len(text) <= 10 else None
+
+
+# --- searching
+
+
+def found_uids(answer: Answer) -> UIDSet:
+    """The UIDs of a SEARCH or ESEARCH answer, in however many lines it came."""
+    found, singles = UIDSet(), list[int]()
+    for line in map(head, answer.responses):
+        if line[:8].upper() == b"* SEARCH":
+            singles.extend(_search(line))
+        elif line[:9].upper() == b"* ESEARCH":
+            found |= _esearch(line, answer.tag)
+    return found | UIDSet.of(singles)
+
+
+def _search(line: bytes) -> Iterator[int]:
+    numbers, _, _ = line[len(b"* SEARCH") :].partition(b"(")  # behind it: (MODSEQ 917), RFC 7162
+    words = numbers.split()
+    if not all(word.isdigit() and len(word) <= 10 for word in words):
+        raise Broken("the server sent a SEARCH answer that makes no sense")
+    return map(_uid, words)
+
+
+def _esearch(line: bytes, tag: bytes) -> UIDSet:
+    read = _ESEARCH.fullmatch(line)
+    if not read:
+        raise Broken("the server sent an ESEARCH answer that makes no sense")
+    if read[1] is not None and read[1] != tag:
+        return UIDSet()  # an update of some other search (RFC 5267)
+    words = read[3].split()
+    for name, value in zip(words[::2], words[1::2], strict=True):
+        if name.upper() == b"ALL":
+            return _uids(value, by_uid=read[2] is not None)
+    return UIDSet()
+
+
+def _uids(text: bytes, *, by_uid: bool) -> UIDSet:
+    if not by_uid:
+        raise Broken("the server answered a search for UIDs with message numbers")
+    try:
+        uids = UIDSet.parse(text.decode("ascii"))
+    except ValueError as error:
+        raise Broken("the server sent an ESEARCH answer that makes no sense") from error
+    if uids - UIDSet.span(1, LAST_UID):
+        raise Broken("the server sent a UID out of range")
+    return uids
+
+
+def _uid(text: bytes) -> int:
+    uid = int(text)
+    if not 1 <= uid <= LAST_UID:
+        raise Broken("the server sent a UID out of range")
+    return uid
+
+
+# --- fetching
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What a mailbox says about one message."""
+
+    uid: int
+    flags: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    internal_date: datetime | None = None
+    size_bytes: int | None = None
+
+
+def fetched(pieces: Pieces) -> Mapping[bytes, Any]:
+    """The items of one FETCH response, `UID` among them if it has one; empty for any other response."""
+    line = head(pieces)
+    if not re.match(rb"\* \d{1,10} FETCH ", line, re.I):
+        return {}
+    try:
+        # The sequence number as the key keeps a response without UID apart from one with it.
+        (items,) = parse_fetch_response([_from(pieces[0]), *pieces[1:]], False, False).values()
+    except _NONSENSE as error:
+        raise Broken("the server sent a FETCH response that makes no sense") from error
+    if b"UID" in items and not 1 <= items[b"UID"] <= LAST_UID:
+        raise Broken("the server sent a UID out of range")
+    return dict(items)
+
+
+def _from(piece: bytes | tuple[bytes, bytes]) -> bytes | tuple[bytes, bytes]:
+    """Leave out `* ` and `FETCH`, as imaplib does for imapclient."""
+    text = piece if isinstance(piece, bytes) else piece[0]
+    number, _, rest = text[2:].partition(b" ")
+    text = number + b" " + rest[len(b"FETCH ") :]
+    return text if isinstance(piece, bytes) else (text, piece[1])
+
+
+def metadata(answer: Answer, asked: UIDSet) -> dict[int, Metadata]:
+    """What a FETCH answer says about the messages of *asked*; others, and what came unasked, are left out."""
+    known = _by_uid(answer)
+    return {uid: _metadata(uid, known[uid]) for uid in asked if uid in known}
+
+
+def last_uid(answer: Answer) -> int:
+    """The highest UID of a FETCH answer, 0 when there is none."""
+    return max(_by_uid(answer), default=0)
+
+
+def _by_uid(answer: Answer) -> dict[int, dict[bytes, Any]]:
+    known: dict[int, dict[bytes, Any]] = {}
+    for items in map(fetched, answer.responses):
+        if b"UID" in items:
+            known.setdefault(items[b"UID"], {}).update(items)
+    return known
+
+
+def _metadata(uid: int, items: Mapping[bytes, Any]) -> Metadata:
+    size = items.get(b"RFC822.SIZE")
+    return Metadata(
+        uid,
+        flags=tuple(sorted(set(_words(items.get(b"FLAGS"))) - {"\\Recent"})),
+        labels=tuple(sorted({mailbox_name(label.encode("utf-8")) for label in _words(items.get(b"X-GM-LABELS"))})),
+        internal_date=_utc(items.get(b"INTERNALDATE")),
+        size_bytes=size if isinstance(size, int) else None,
+    )
+
+
+def _words(values: Any) -> Iterator[str]:
+    for value in values if isinstance(values, tuple) else ():
+        if isinstance(value, bytes | int):
+            yield str(value) if isinstance(value, int) else value.decode("utf-8", "replace")
+
+
+def _utc(date: Any) -> datetime | None:
+    if not isinstance(date, datetime):
+        return None
+    try:
+        return date.astimezone(UTC) if date.tzinfo else date.replace(tzinfo=UTC)
+    except (OverflowError, ValueError):
+        return None

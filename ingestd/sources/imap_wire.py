@@ -1,0 +1,201 @@
+"""The bytes of an IMAP connection, within bounds: of time, of line length, of literals, of a whole answer.
+
+IMAPClient greets, encrypts and logs in over it; message bodies are read past IMAPClient, straight into a sink, since it
+(like every library we tried) holds them in memory. Certificates are always verified. Whatever goes wrong is `Broken`:
+after that nothing that still comes over the connection means anything.
+"""
+
+from __future__ import annotations
+
+import imaplib
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from imapclient import IMAPClient
+
+MAX_LINE = 16 << 20  # bytes; a SEARCH answer of two million UIDs is one line
+MAX_LITERAL = 1 << 20  # bytes; of anything but a message
+MAX_ANSWER = 64 << 20  # bytes of lines and such literals between one `allow` and the next
+MIN_RATE = 1024  # bytes a second; slower than that, a connection is as good as dead
+PIECE = 64 * 1024  # bytes read at a time
+
+Sink = Callable[[bytes | memoryview], None]
+
+
+class Broken(Exception):
+    """The connection ended, stalled, or made no sense. The text names the fault and holds nothing that was sent."""
+
+
+def tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    """Return a context that verifies certificate and host name, by the system's authorities and those of *ca_file*."""
+    context = ssl.create_default_context()
+    if ca_file is not None:
+        context.load_verify_locations(cafile=ca_file)
+    return context
+
+
+class Wire(imaplib.IMAP4):
+    """An IMAP connection whose every wait and every buffer has a bound.
+
+    Time is kept as a budget: `allow` fills it, each byte that comes refills it at `MIN_RATE`, and when it is empty the
+    connection is broken. So a server may be silent for *timeout* and a transfer may take hours, but one byte a second
+    is a fault. Replaces what imaplib documents as overridable, so it does not depend on how imaplib buffers.
+    """
+
+    def __init__(self, host: str, port: int, context: ssl.SSLContext | None, timeout: float) -> None:
+        self._context, self._timeout = context, timeout
+        self._buffer = bytearray()
+        self._piece = memoryview(bytearray(PIECE))
+        self._answered = 0
+        self.allow(timeout)
+        super().__init__(host, port)
+
+    # --- time
+
+    def allow(self, seconds: float) -> None:
+        """Begin a new answer: it may take *seconds*, and longer for as long as it comes fast enough."""
+        self._allowance, self._until = seconds, time.monotonic() + seconds
+        self._answered = 0
+
+    def _wait(self) -> None:
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise Broken("the server answered too slowly")
+        self.sock.settimeout(min(self._timeout, left))
+
+    def _earned(self, size_bytes: int) -> None:
+        # Never more than the allowance: what came fast at first does not pay for a crawl later.
+        limit = time.monotonic() + self._allowance
+        self._until = min(self._until + size_bytes / MIN_RATE, limit)
+
+    # --- what imaplib and IMAPClient call
+
+    def open(self, host: str = "", port: int = 143, timeout: float | None = None) -> None:
+        """Connect, and encrypt when there is a context. Raises what socket and ssl raise."""
+        self.host, self.port = host, port
+        self.sock = connect(host, port, self._timeout)
+        if self._context is not None:
+            self.sock = self._context.wrap_socket(self.sock, server_hostname=host)
+
+    def readline(self) -> bytes:
+        """Return the next line with its line end."""
+        searched = 0
+        while (end := self._buffer.find(b"\n", searched)) < 0:
+            searched = len(self._buffer)
+            if searched > MAX_LINE:
+                raise Broken(f"the server sent a line longer than {MAX_LINE} bytes")
+            self._fill()
+        return self._take(end + 1)
+
+    def read(self, size: int) -> bytes:
+        """Return a literal of *size* bytes: anything but a message, which goes to `stream`."""
+        if size > MAX_LITERAL:
+            raise Broken(f"the server announced a literal of {size} bytes where none is that large")
+        while len(self._buffer) < size:
+            self._fill()
+        return self._take(size)
+
+    def send(self, data: Any) -> None:
+        try:
+            self.sock.settimeout(self._timeout)
+            self.sock.sendall(data)
+        except OSError as error:
+            raise Broken(_said(error)) from error
+
+    def shutdown(self) -> None:
+        """Close the connection, however it is."""
+        with suppress(OSError):  # it may be closed already, from either side
+            self.sock.shutdown(socket.SHUT_RDWR)
+        self.sock.close()
+
+    def encrypt(self, context: ssl.SSLContext) -> None:
+        """Do STARTTLS, and forget all that was said before. Raises what ssl raises, and `Broken` when refused."""
+        status, _ = self.xatom("STARTTLS")
+        if status != "OK":
+            raise Broken("the server refused STARTTLS after offering it")
+        if self._buffer:
+            raise Broken("the server sent more after its answer to STARTTLS, unencrypted")
+        self.sock = context.wrap_socket(self.sock, server_hostname=self.host)
+        self.untagged_responses.clear()
+        _, offered = self.capability()
+        self.capabilities = tuple(str(offered[-1] or b"", "ascii", "replace").upper().split())
+
+    def _log(self, line: str) -> None:
+        """imaplib keeps its last commands for debugging, the password among them. Keep none."""
+
+    # --- message bodies
+
+    def stream(self, size: int, sink: Sink) -> None:
+        """Hand the next *size* bytes to *sink*, piece by piece. A piece is valid only during the call."""
+        if self._buffer and size:
+            taken = self._take(min(size, len(self._buffer)), counted=False)
+            size -= len(taken)
+            sink(taken)
+        while size:
+            count = self._receive(self._piece[: min(size, PIECE)])
+            sink(self._piece[:count])
+            size -= count
+
+    # --- the socket
+
+    def _take(self, size: int, *, counted: bool = True) -> bytes:
+        taken = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        if counted:
+            self._answered += size
+            if self._answered > MAX_ANSWER:
+                raise Broken(f"the server sent an answer longer than {MAX_ANSWER} bytes")
+        return taken
+
+    def _fill(self) -> None:
+        count = self._receive(self._piece)
+        self._buffer += self._piece[:count]
+
+    def _receive(self, into: memoryview) -> int:
+        self._wait()
+        try:
+            count = self.sock.recv_into(into)
+        except OSError as error:
+            raise Broken(_said(error)) from error
+        if not count:
+            raise Broken("the server closed the connection")
+        self._earned(count)
+        return count
+
+
+class Client(IMAPClient):  # type: ignore[misc]  # IMAPClient ships no types
+    """IMAPClient over our wire. Raises what socket and ssl raise while connecting, `Broken` after that."""
+
+    def __init__(self, host: str, port: int, context: ssl.SSLContext, *, implicit: bool, timeout: float) -> None:
+        super().__init__(host, port, ssl=implicit, ssl_context=context, timeout=timeout)
+        self.wire.debug = 0  # IMAPClient sets 5, with which imaplib hands every line, the password too, to a logger
+
+    @property
+    def wire(self) -> Wire:
+        wire: Wire = self._imap
+        return wire
+
+    def _create_IMAP4(self) -> Wire:  # noqa: N802 - IMAPClient's name
+        return Wire(self.host, self.port, self.ssl_context if self.ssl else None, self._timeout.connect)
+
+
+def connect(host: str, port: int, timeout: float) -> socket.socket:
+    """Return a TCP connection that notices a dead peer and does not hold back small commands."""
+    connection = socket.create_connection((host, port), timeout)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 20)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+    return connection
+
+
+def _said(error: OSError) -> str:
+    if isinstance(error, TimeoutError):
+        return "the server did not answer in time"
+    return f"the connection failed: {error.strerror or type(error).__name__}"
