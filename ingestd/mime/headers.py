@@ -2,7 +2,7 @@
 
 `mail-parser` reads the structure of addresses, Received and dates; the standard library stands in where it gives up.
 It sees one occurrence at a time, cut to a bound and free of NUL; what it raises is a defect of that occurrence alone.
-Everything here is a pure function of the value, which is why the short ones are remembered: mail repeats itself.
+It reads character by character, so values in their plainest form are read here with a pattern, to the same result.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from mailparser.utils import get_addresses, parse_received
 
 from ..message import Address, Hop
 from .clean import one_line
+from .plain import plain_clauses, plain_date
 from .words import unfolded, words_decoded
 
 ADDRESS_LENGTH = 998  # characters; a line of mail holds no more (RFC 5322, section 2.1.1)
 ID_LENGTH = 998
 CLAUSE_LENGTH = 500
+DATE_BYTES = 500
 RECEIVED_BYTES = 16 * 1024
 _REMEMBERED = 200  # bytes of a value that is worth remembering
 
@@ -114,8 +116,11 @@ def _ascii_domain(domain: str) -> str:
 
 
 def moment(value: bytes) -> Moment | None:
-    """The date-time of a Date header or of the end of a Received header, or None when it is none or out of range."""
-    text = unfolded(value[:CLAUSE_LENGTH]).replace("\x00", "")
+    """The date-time of a Date header, or None when it is none or out of range."""
+    return _moment(unfolded(value[:DATE_BYTES]).replace("\x00", ""))
+
+
+def _moment(text: str) -> Moment | None:
     utc = _utc(text)
     if utc is None or not _FIRST <= utc <= _LAST:
         return None
@@ -123,6 +128,8 @@ def moment(value: bytes) -> Moment | None:
 
 
 def _utc(text: str) -> datetime | None:
+    if plain := plain_date(text):
+        return plain
     try:
         value: datetime | None = parse_mail_date(text).value
     except Exception:  # noqa: BLE001 - hostile input; the standard library has its turn
@@ -156,12 +163,8 @@ def _offset_minutes(text: str) -> int | None:
 def hop(value: bytes) -> Hop:
     """One Received header; what cannot be read is None."""
     text = unfolded(value[:RECEIVED_BYTES]).replace("\x00", "")
-    try:
-        # Not receiveds_parsing, which does the same and writes the header into the debug log.
-        clauses: dict[str, str] = parse_received(text)
-    except Exception:  # noqa: BLE001 - hostile input; the date after the last semicolon may still be good
-        clauses = {"date": text.rpartition(";")[2]}
-    found = moment(clauses.get("date", "").encode("utf-8", "replace"))
+    clauses = plain_clauses(text) or _clauses(text)
+    found = _moment(clauses.get("date", "").strip()[:DATE_BYTES])
     return Hop(
         _clause(clauses, "by"),
         _clause(clauses, "from"),
@@ -169,6 +172,15 @@ def hop(value: bytes) -> Hop:
         _clause(clauses, "id"),
         found.utc if found else None,
     )
+
+
+def _clauses(text: str) -> dict[str, str]:
+    try:
+        # Not receiveds_parsing, which does the same and writes the header into the debug log.
+        clauses: dict[str, str] = parse_received(text)
+    except Exception:  # noqa: BLE001 - hostile input; the date after the last semicolon may still be good
+        return {"date": text.rpartition(";")[2]}
+    return clauses
 
 
 def _clause(clauses: dict[str, str], name: str) -> str | None:
