@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from uuid import uuid4
 
 import mongomock
@@ -44,8 +44,7 @@ def mongodb_uri() -> Iterator[str]:
         with _secantus() as uri:
             yield uri
     else:
-        reason = "no MongoDB: set INGESTD_TEST_MONGODB_URI or pip install 'ingestd[embedded]'"
-        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+        missing_server("no MongoDB: set INGESTD_TEST_MONGODB_URI or pip install 'ingestd[embedded]'")
 
 
 @pytest.fixture
@@ -81,6 +80,13 @@ def any_database(request: pytest.FixtureRequest) -> Database[Document]:
     """The same test on both."""
     fixture = "mock_database" if request.param == "mongomock" else "database"
     return request.getfixturevalue(fixture)  # type: ignore[no-any-return]  # what a fixture gives, pytest cannot say
+
+
+def missing_server(reason: str) -> NoReturn:
+    """Skip on a laptop, fail where everything should be there."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 @contextmanager

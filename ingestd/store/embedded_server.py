@@ -210,13 +210,23 @@ class _Server:
     def stop(self) -> None:
         """Ask the server to close its data and go; kill it when it does not."""
         self.process.terminate()
-        with suppress(OSError):  # its accept() notices the stop only when somebody knocks, or after two seconds
-            socket.create_connection(("127.0.0.1", self.port), 1).close()
         deadline = time.monotonic() + STOP_SECONDS
+        self._knock()
         while time.monotonic() < deadline and self.carry_log(LOOK_SECONDS):
-            continue
+            # Its main thread waits on a lock, and Python wakes it for a signal only if the kernel hands the signal to
+            # that very thread. So as long as it lets us in, it has not heard; and its accept() has to be woken, too.
+            if self._knock():
+                self.process.terminate()
         self.process.kill()
         self.process.wait()
+
+    def _knock(self) -> bool:
+        """Connect and hang up; return whether somebody opened."""
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 1).close()
+        except OSError:
+            return False
+        return True
 
     def _read(self, seconds: float) -> bytes | None:
         """Return and log what comes within *seconds*, or None when the server has ended."""
