@@ -118,6 +118,11 @@ class Lane:
 
     # --- the fetching side
 
+    @property
+    def largest(self) -> int:
+        """The bytes of the largest message that the spool can take at all."""
+        return self._spool.disk_bytes
+
     def reserve(self, size_bytes: int, *, block: bool = True) -> Writer | None:
         """Return a place for a message of about *size_bytes*, as soon as the budget admits it.
 
