@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..errors import Unavailable
 from ..message import Arrival, Failed, LeftOut, Place, RawMessage, Vanished
@@ -63,7 +63,7 @@ class _Sent:
     size_bytes: int  # as announced with the metadata
     tag: bytes = b""
     streamed: bool = False
-    answers: int = 0
+    answered: bool = False
     nil: bool = False
 
     @property
@@ -92,6 +92,7 @@ class Fetch:
         self._trust = TRUST
         self._waiting: deque[_Step] = deque()  # not asked for yet
         self._line: deque[_Step] = deque()  # asked for, or done and behind one that is not
+        self._answering: _Sent | None = None  # whose body is coming in
 
     def arrivals(self, uids: UIDSet) -> Iterator[Arrival]:
         """Yield what becomes of each of *uids*, in ascending order; raise Unavailable when that cannot go on."""
@@ -176,10 +177,12 @@ class Fetch:
         following, sent = self._waiting[0], _on_the_way(self._line)
         if not self._line:
             return True
-        if any(isinstance(step, _Missing) for step in self._line) or any(one.wanted.suspicion for one in sent):
+        if len(self._line) >= 2 * WINDOW or any(isinstance(step, _Missing) for step in self._line):
             return False
         if not isinstance(following, _Wanted):
-            return len(self._line) < 2 * WINDOW
+            return True
+        if any(one.wanted.suspicion for one in sent):
+            return False
         return not following.suspicion and len(sent) < WINDOW and _size(sent) + self._expected(following) < WINDOW_BYTES
 
     def _expected(self, wanted: _Wanted) -> int:
@@ -198,39 +201,62 @@ class Fetch:
         if not isinstance(first, _Wanted | _Sent | _Missing):
             self._line.popleft()
             return first
-        for at, step in enumerate(self._line):
-            if isinstance(step, _Sent):
-                self._line[at] = self._received(step)
-                return None
-        # Nothing is on its way any more, so there is quiet to ask about the one that had no body.
-        assert isinstance(first, _Missing)
-        self._line[0] = self._judged(first)
+        if _on_the_way(self._line):
+            self._hear()
+        else:
+            # There is quiet now to ask about the one that had no body.
+            assert isinstance(first, _Missing)
+            self._line[0] = self._judged(first)
         return None
 
-    def _received(self, sent: _Sent) -> RawMessage | _Missing:
+    def _hear(self) -> None:
+        """Take one response. Dovecot for one works on several commands at a time: answers may come in any order."""
         session = self._connection.session()
         session.allow(session.server.timeout)
-        while True:
-            pieces = session.receive(lambda before, size: self._sink(sent, before, size))
-            if answer := tagged(pieces, sent.tag):
-                return self._concluded(sent, answer)
-            _take(sent, untagged(pieces))
+        pieces = session.receive(self._sink)
+        for at, step in enumerate(self._line):
+            if isinstance(step, _Sent) and (answer := tagged(pieces, step.tag)):
+                self._line[at] = self._concluded(step, answer)
+                return
+        self._take(fetched(untagged(pieces)))
 
-    def _sink(self, sent: _Sent, before: Pieces, size: int) -> Sink:
-        """Where a body of *size* bytes goes. The UID may also come behind it, so `_take` looks again."""
+    def _sink(self, before: Pieces, size: int) -> Sink:
+        """Where a body of *size* bytes goes. Its UID may also follow it; then it can only be the next one."""
         said = _UID.search(head(before))
-        if said and int(said[1]) != sent.uid:
-            raise Broken("the server sent another message than the one asked for")
-        if sent.answers or sent.streamed:
-            raise Broken("the server sent the message twice")
+        sent = self._expecting(int(said[1]) if said else None)
         if size > self._lane.largest:
+            self._answering = sent
             raise Broken(f"the message of {size} bytes is larger than the spool; raise daemon.spool_disk")
-        sent.streamed = True
+        if sent.streamed or sent.answered:
+            raise Broken("the server sent a message twice")
+        self._answering, sent.streamed = sent, True
         return sent.writer.write
+
+    def _take(self, items: Mapping[bytes, Any]) -> None:
+        """Note the end of a body. Anything without one may come at any time, about any message."""
+        if b"BODY[]" not in items:
+            return
+        sent = self._expecting(items.get(b"UID", 0))
+        if self._answering not in (None, sent):
+            raise Broken("the server sent another message than the one asked for")
+        if items.keys() - ITEMS:
+            raise Broken("the server sent more than it was asked for: the end of the message is in doubt")
+        if sent.answered:
+            raise Broken("the server sent a message twice")
+        body = items[b"BODY[]"]
+        if body and not sent.streamed:  # a quoted string, which is allowed
+            sent.writer.write(body)
+        sent.answered, sent.nil, self._answering = True, body is None, None
+
+    def _expecting(self, uid: int | None) -> _Sent:
+        for sent in _on_the_way(self._line):
+            if sent.uid == uid or (uid is None and not sent.answered):
+                return sent
+        raise Broken("the server sent another message than the one asked for")
 
     def _concluded(self, sent: _Sent, answer: Answer) -> RawMessage | _Missing:
         self._check_busy(answer)
-        if answer.status == "OK" and sent.answers and not sent.nil:
+        if answer.status == "OK" and sent.answered and not sent.nil:
             return self._kept(sent)
         sent.writer.discard()
         if answer.status != "OK":
@@ -265,15 +291,24 @@ class Fetch:
 
     def _recover(self, error: Broken) -> None:
         """Drop the connection and put everything back that has no body yet, the message in question as a suspect."""
-        self._lost(error)
-        steps, self._line = list(self._line), deque()
-        suspects = sorted((s for s in steps if isinstance(s, _Sent | _Missing)), key=lambda s: isinstance(s, _Missing))
+        suspect, steps = self._suspect(), list(self._line)
+        self._answering = None
+        self._line.clear()
         for at, step in enumerate(steps):
             if isinstance(step, _Sent):
                 step.writer.discard()
             if isinstance(step, _Sent | _Missing):
-                steps[at] = self._again(step.wanted, str(error)) if step is suspects[0] else step.wanted
+                steps[at] = self._again(step.wanted, str(error)) if step is suspect else step.wanted
         self._waiting.extendleft(reversed(steps))
+        self._lost(error)
+
+    def _suspect(self) -> _Sent | _Missing | None:
+        """Whom to blame: the one that was coming in, else the first that did not come at all."""
+        sent = _on_the_way(self._line)
+        silent = [one for one in sent if not one.answered] or sent
+        missing = [step for step in self._line if isinstance(step, _Missing)]
+        candidates: list[_Sent | _Missing] = [*silent, *missing]
+        return self._answering or next(iter(candidates), None)
 
     def _again(self, wanted: _Wanted, reason: str) -> _Wanted | Failed:
         return (
@@ -305,21 +340,3 @@ def _on_the_way(line: deque[_Step]) -> list[_Sent]:
 
 def _size(sent: list[_Sent]) -> int:
     return sum(one.size_bytes for one in sent)
-
-
-def _take(sent: _Sent, pieces: Pieces) -> None:
-    """Note what a response says about the message that was asked for; others may speak up at any time, without body."""
-    items = fetched(pieces)
-    if b"BODY[]" not in items:
-        return
-    if items.get(b"UID") != sent.uid:
-        raise Broken("the server sent another message than the one asked for")
-    if items.keys() - ITEMS:
-        raise Broken("the server sent more than it was asked for: the end of the message is in doubt")
-    if sent.answers:
-        raise Broken("the server sent the message twice")
-    sent.answers = 1
-    body = items[b"BODY[]"]
-    sent.nil = body is None
-    if body and not sent.streamed:  # a quoted string, which is allowed
-        sent.writer.write(body)
