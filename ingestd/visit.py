@@ -118,8 +118,14 @@ def preview(database: Database[Document], account: Account, imap: ImapAccount, o
 
 
 def wanted(imap: ImapAccount, account: Account, order: Order) -> list[str]:
-    """Return the mailboxes to serve; raise Refused when the one that was asked for is not among them."""
+    """Return the mailboxes to serve; raise Refused when they are not what they should be."""
     names = imap.mailboxes(account.mailboxes)
+    kind, _, target = account.after_store.partition(":")
+    if kind == "move" and target in names:
+        raise Refused(
+            f"account {account.name}: after_store moves to {target!r}, which is one of account.mailboxes, so mail would"
+            " be taken in again and again; move it elsewhere, or narrow account.mailboxes"
+        )
     if order.mailbox is None:
         return names
     if order.mailbox not in names:

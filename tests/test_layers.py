@@ -26,7 +26,7 @@ LAYERS = (
     {"workers", "watcher", "scheduler", "summary"},
     {"archive", "visit"},
     {"daemon"},
-    {"service"},
+    {"service", "check"},
     {"demo"},
     {"cli"},
     {"__main__"},
@@ -45,7 +45,7 @@ HOMES = {
     "typer": {"cli"},
     "rich": {"cli"},
 }
-TYPES_ONLY = {"daemon", "visit", "demo", "cli"}  # may name pymongo's Database in a signature
+TYPES_ONLY = {"daemon", "visit", "check", "demo", "cli"}  # may name pymongo's Database in a signature
 
 
 def imported(path: Path) -> Iterator[str]:

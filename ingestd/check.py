@@ -1,0 +1,68 @@
+"""What `ingestd check` finds out about an account, without changing anything on either side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from pymongo.database import Database
+
+from .config import Account
+from .daemon import connection
+from .errors import IngestError, Refused, StoreUnavailable
+from .sources.imap import ImapAccount
+from .store import accounts
+from .summary import Summary
+from .visit import Order, preview, wanted
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one account looks like from here."""
+
+    account: str
+    capabilities: list[str] = field(default_factory=list)
+    mailboxes: list[str] = field(default_factory=list)
+    previews: list[Summary] = field(default_factory=list)  # what the next pass would select
+    warnings: list[str] = field(default_factory=list)
+    errors: list[IngestError] = field(default_factory=list)
+
+
+def examine(database: Database[Document] | None, account: Account, order: Order) -> Finding:
+    """Log in to *account* and look at every mailbox it matches; without *database*, only at their names.
+
+    What goes wrong is in the finding, except with the store: raises StoreUnavailable.
+    """
+    finding = Finding(account.name)
+    finding.warnings.extend(_warnings(account))
+    try:
+        if database is not None:
+            accounts.check_binding(database, account.name, account.imap.host, account.imap.user)
+        with connection(account) as imap:
+            finding.capabilities.extend(imap.capabilities)
+            finding.mailboxes.extend(wanted(imap, account, order))
+            if database is not None:
+                finding.previews.extend(preview(database, account, imap, order))
+            finding.errors.extend(_refusals(imap, account, finding.mailboxes))
+    except StoreUnavailable:
+        raise
+    except IngestError as error:
+        finding.errors.append(error)
+    return finding
+
+
+def _refusals(imap: ImapAccount, account: Account, names: list[str]) -> Iterator[Refused]:
+    """Yield why `after_store` cannot be done in some mailbox."""
+    for name in names if account.after_store != "none" else ():
+        try:
+            imap.open(name).check_action(account.after_store)
+        except Refused as error:
+            yield error
+
+
+def _warnings(account: Account) -> Iterator[str]:
+    if account.imap.exposed:
+        yield f'imap.tls = "none": the password and all mail of {account.name} travel where others can read them'
