@@ -103,9 +103,8 @@ def test_any_drivers_gridfs_reads_a_blob(database: Database[Document]) -> None:
 
     message = database.messages.find_one({})
     assert message is not None
-    with GridFSBucket(database, bucket_name="blobs").open_download_stream(
-        message["attachments"][0]["sha256"]
-    ) as stream:
+    bucket = GridFSBucket(database, bucket_name="blobs")
+    with bucket.open_download_stream(message["attachments"][0]["sha256"]) as stream:
         assert stream.read() == LARGE
 
 
@@ -158,7 +157,7 @@ def test_results_of_authentication_are_believed_only_from_named_servers(any_data
     assert second["auth"] == {"spf": "pass", "dkim": None, "dmarc": "fail", "authserv_id": "mx.example.org"}
 
 
-def test_the_steps_come_in_the_order_that_makes_the_placement_the_commit_point(
+def test_the_placement_is_written_last(
     any_database: Database[Document],
 ) -> None:
     steps: list[str] = []
