@@ -194,6 +194,7 @@ class Account(Table):
     select: Select = "unseen"
     since: Since | None = None
     after_store: AfterStore = "none"
+    authserv_ids: Texts = ()
     every: Annotated[Duration, between("1s", "7d")] = timedelta(minutes=5)
     imap: Imap = Field(examples=["[account.imap] with host, user and password"])
 

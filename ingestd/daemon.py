@@ -80,7 +80,8 @@ class Daemon:
                 accounts.check_binding(self.database, account.name, host, user)
                 with connection(account) as imap:
                     accounts.bind(self.database, lease, host, user)
-                    Visit(self.database, self.spool, self.workers, account, lease, imap).make(order, watch, outcome)
+                    visit = Visit(self.database, self.spool, self.workers, account, lease)
+                    visit.all_mailboxes(imap, order, watch, outcome)
         except StoreUnavailable:
             raise
         except IngestError as error:

@@ -13,7 +13,7 @@ from pymongo.database import Database
 
 from .config import Account
 from .errors import IngestError, Refused
-from .ingest import Plan, Selection, choose, ingest
+from .ingest import Plan, Selection, Source, choose, ingest
 from .sources.imap import ImapAccount, ImapMailbox
 from .spool import Spool
 from .store import mailboxes
@@ -39,6 +39,19 @@ class Watch(Protocol):
 
     def ended(self, summary: Summary) -> None:
         """The pass is over."""
+
+
+class Mailbox(Source, Protocol):
+    """A source with a name and the two numbers that give its UIDs their meaning."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def uidvalidity(self) -> int: ...
+
+    @property
+    def uidnext(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,29 +81,22 @@ class Visit:
     workers: Workers
     account: Account
     lease: Lease
-    imap: ImapAccount
 
-    def make(self, order: Order, watch: Watch, outcome: Outcome) -> None:
+    def all_mailboxes(self, imap: ImapAccount, order: Order, watch: Watch, outcome: Outcome) -> None:
         """Make a pass over each mailbox. One that is refused is noted in *outcome*, and the others are served."""
-        seals = Seals(self.database, self.account.name, self.lease.token)
-        for name in wanted(self.imap, self.account, order):
+        for name in wanted(imap, self.account, order):
             if self.spool.stopped:
                 return
             try:
-                mailbox = self.imap.open(name, writable=self.account.after_store != "none")
-                self._demand(mailbox)
-                outcome.summaries.append(self._pass(mailbox, seals, order, watch))
+                outcome.summaries.append(self.one_mailbox(self._opened(imap, name), order, watch))
             except Refused as error:
                 outcome.errors.append(error)
 
-    def _demand(self, mailbox: ImapMailbox) -> None:
-        """Raise Refused when the server cannot do what is to be done after storing."""
-        if self.account.after_store != "none":
-            mailbox.check_action(self.account.after_store)
-
-    def _pass(self, mailbox: ImapMailbox, seals: Seals, order: Order, watch: Watch) -> Summary:
+    def one_mailbox(self, mailbox: Mailbox, order: Order, watch: Watch) -> Summary:
+        """Make a pass over *mailbox*, and remember how it went."""
         started_at, started = datetime.now(UTC), monotonic()
         summary = Summary(self.account.name, mailbox.name)
+        seals = Seals(self.database, self.account.name, self.lease.token)
         ledger = Ledger(self.database, self.lease, seals, remembered(self.database, self.account, mailbox))
         sink = Sink(self.workers, terms(self.account))
         with closing(ingest(mailbox, ledger, sink, self.spool, selection(self.account, order))) as steps:
@@ -105,6 +111,13 @@ class Visit:
         ledger.finish(summary.document(started_at, datetime.now(UTC)))
         watch.ended(summary)
         return summary
+
+    def _opened(self, imap: ImapAccount, name: str) -> ImapMailbox:
+        """Open a mailbox; raise Refused when the server cannot do there what is to be done after storing."""
+        mailbox = imap.open(name, writable=self.account.after_store != "none")
+        if self.account.after_store != "none":
+            mailbox.check_action(self.account.after_store)
+        return mailbox
 
 
 def preview(database: Database[Document], account: Account, imap: ImapAccount, order: Order) -> Iterator[Summary]:
@@ -133,7 +146,8 @@ def wanted(imap: ImapAccount, account: Account, order: Order) -> list[str]:
     return [order.mailbox]
 
 
-def remembered(database: Database[Document], account: Account, mailbox: ImapMailbox) -> Memory:
+def remembered(database: Database[Document], account: Account, mailbox: Mailbox) -> Memory:
+    """What the last pass left of *mailbox*. Changes nothing."""
     server = (mailbox.uidvalidity, mailbox.uidnext)
     since, now = account.since, datetime.now(UTC)
     return mailboxes.recall(database, account.name, mailbox.name, server, account.select, since, now)

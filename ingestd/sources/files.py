@@ -1,0 +1,54 @@
+"""A mailbox made of files, one message each: what there is to take in where no mail server is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ..message import Arrival, Place, RawMessage, Vanished
+from ..raw import OnDisk, pieces
+from ..spool import Lane
+from ..uidset import UIDSet
+
+
+class FilesMailbox:
+    """Messages numbered in the order of *paths*. Their bytes are taken as they are; nothing is ever written there."""
+
+    uidvalidity = 1
+
+    def __init__(self, account: str, name: str, paths: Sequence[Path]) -> None:
+        self.account, self.name = account, name
+        self.uidnext = len(paths) + 1
+        self._paths = dict(enumerate(paths, 1))
+
+    def search(self, program: str, within: UIDSet | None = None) -> UIDSet:
+        """Return every UID: files have neither flags nor an INTERNALDATE to search by."""
+        every = UIDSet.span(1, len(self._paths))
+        return every if within is None else every & within
+
+    def fetch(self, uids: UIDSet, lane: Lane, *, epoch: int, since: datetime | None = None) -> Iterator[Arrival]:
+        for uid in uids:
+            place = Place(self.account, self.name, epoch, self.uidvalidity, uid)
+            try:
+                yield self._read(place, lane)
+            except FileNotFoundError:
+                yield Vanished(place)
+
+    def acknowledge(self, uids: UIDSet, action: str) -> None:
+        raise NotImplementedError("files are never marked")
+
+    def abort(self) -> None:
+        """Nothing to do: reading a file ends by itself."""
+
+    def _read(self, place: Place, lane: Lane) -> RawMessage:
+        path = self._paths[place.uid]
+        facts = path.stat()
+        writer = lane.reserve(facts.st_size)
+        assert writer is not None
+        with OnDisk(path, facts.st_size).open() as raw:
+            for piece in pieces(raw, 0, facts.st_size):
+                writer.write(piece)
+        content, digest = writer.keep()
+        date = datetime.fromtimestamp(facts.st_mtime, UTC)
+        return RawMessage(place, content, digest, date, via="import", server_size_bytes=facts.st_size)
