@@ -27,6 +27,7 @@ from .config_values import (
     Located,
     Name,
     Select,
+    Servers,
     Since,
     Size,
     Text,
@@ -194,7 +195,7 @@ class Account(Table):
     select: Select = "unseen"
     since: Since | None = None
     after_store: AfterStore = "none"
-    authserv_ids: Texts = ()
+    authserv_ids: Servers = ()
     every: Annotated[Duration, between("1s", "7d")] = timedelta(minutes=5)
     imap: Imap = Field(examples=["[account.imap] with host, user and password"])
 

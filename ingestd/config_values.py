@@ -70,6 +70,7 @@ def _since(value: object) -> object:
 
 Text = Annotated[str, AfterValidator(_text)]
 Texts = Annotated[tuple[Text, ...], BeforeValidator(_list), Field(min_length=1)]
+Servers = Annotated[tuple[Annotated[Text, AfterValidator(str.lower)], ...], BeforeValidator(_list)]
 Located = Annotated[Path, BeforeValidator(_beside_the_file)]
 Size = Annotated[int, BeforeValidator(units.size)]
 Duration = Annotated[timedelta, BeforeValidator(units.duration)]

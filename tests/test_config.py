@@ -176,6 +176,7 @@ def test_an_account_needs_only_a_name_and_a_login(write: Write) -> None:
         "select": "unseen",
         "since": None,
         "after_store": "none",
+        "authserv_ids": (),
         "every": timedelta(minutes=5),
     }
     assert (read.imap.port, read.imap.tls) == (993, "implicit")
