@@ -146,7 +146,7 @@ def test_unread_mail_is_counted_in_the_current_epoch_alone(office: Store) -> Non
 
 
 def test_what_is_gone_from_a_mailbox_is_not_unread_there(office: Store) -> None:
-    office.placements.update_one({"mailbox": "INBOX", "uid": 12}, {"$set": {"present": False}})
+    office.placements.update_many({"mailbox": "INBOX", "uid": 12}, {"$set": {"present": False}})
 
     mailboxes = answer(office, "Unread mail per mailbox")
 
@@ -156,8 +156,8 @@ def test_what_is_gone_from_a_mailbox_is_not_unread_there(office: Store) -> None:
 def test_what_changed_begins_at_the_watermark(office: Store) -> None:
     watermark = datetime(2026, 3, 10, 12, tzinfo=UTC)
     office.messages.update_many({}, {"$set": {"modified_at": watermark - timedelta(minutes=1)}})
-    office.messages.update_one({"message_id": "n1@shop.example.net"}, {"$set": {"modified_at": watermark}})
-    office.messages.update_one({"message_id": "q4@example.com"}, {"$currentDate": {"modified_at": True}})
+    office.messages.update_many({"message_id": "n1@shop.example.net"}, {"$set": {"modified_at": watermark}})
+    office.messages.update_many({"message_id": "q4@example.com"}, {"$currentDate": {"modified_at": True}})
 
     changed = answer(office, "What changed since the last time")
 

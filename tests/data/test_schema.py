@@ -1,0 +1,201 @@
+"""The published shape: what is stored keeps to it, MongoDB itself can check it, and docs/data.md says the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bson import Int64
+from pymongo.database import Database
+
+from ingestd.demo import mailbox as sample
+from ingestd.message import Failed, Place, RawMessage, Receipt, Vanished
+from ingestd.mime.parse import parse, unparsed
+from ingestd.raw import InMemory
+from ingestd.store import accounts, leases, mailboxes, messages
+from ingestd.store.indexes import INDEXES
+from ingestd.store.ledger import Ledger
+from ingestd.store.seals import Seals
+from ingestd.summary import Summary
+from ingestd.uidset import UIDSet
+from tests.data import document
+from tests.data.shape import COLLECTIONS, Validator, rows, schema, subschemas, undescribed, violations
+
+Document = dict[str, Any]
+Store = Database[Document]
+
+NOW = datetime(2026, 4, 6, tzinfo=UTC)
+ODD_MAIL = sorted((Path(sample.__file__).parent / "mail").glob("*.eml"))
+# What `$jsonSchema` takes (MongoDB manual, "$jsonSchema"), as far as we use it.
+KEYWORDS = {"bsonType", "title", "description", "required", "properties", "additionalProperties", "items", "enum"}
+KEYWORDS |= {"pattern", "minimum", "maxLength"}
+
+
+AMISS = (
+    ("size_bytes", 5, "size_bytes: bsonType"),  # int32
+    ("size_bytes", Int64(-1), "size_bytes: minimum"),
+    ("date", "2026-03-02", "date: bsonType"),
+    ("sha256", "5D41", "sha256: pattern"),
+    ("kind", "letter", "kind: enum"),
+    ("to", None, "to: bsonType"),
+    ("to", [None], "to.0: bsonType"),
+    ("sender", {"name": "", "address": ""}, "sender: required"),
+)
+# What no pass over one IMAP mailbox brings about, and `lang`, which no parser fills yet.
+NOT_IN_A_PASS = {"blobs.files.dying", "messages.same_as", "messages.lang", "placements.history", "placements.history[]"}
+
+
+@pytest.fixture
+def everything(database: Store) -> Iterator[Store]:
+    """A database at the end of a pass in which all happened that can: usual mail, odd mail, losses, failures."""
+    with leases.hold(database, "work", leases.Owner.current()) as lease:
+        accounts.bind(database, lease, "imap.example.org", "desk")
+        memory = mailboxes.recall(database, "work", "INBOX", (9, 1000), "unseen", NOW.date(), NOW)
+        ledger = Ledger(database, lease, Seals(database, "work", lease.token), memory)
+        ledger.plan(UIDSet.span(1, 999), UIDSet.span(1, 950), {"seen_at_baseline": UIDSet.span(951, 999)})
+        usual, odd, hopeless = _mail(memory.epoch.place)
+        ledger.record(usual, _stored(database, usual))
+        ledger.record(odd, _stored(database, odd, ack="seen"))
+        ledger.record(hopeless, _stored(database, hopeless, parse=lambda raw: unparsed(raw, "worker: died")))
+        ledger.record([Vanished(memory.epoch.place(901)), Failed(memory.epoch.place(902), "no answer")], [])
+        ledger.finish(Summary("work", "INBOX", on_server=999).document(NOW, NOW))
+        yield database
+
+
+def test_every_stored_document_keeps_to_the_published_shape(everything: Store) -> None:
+    broken = [
+        (name, found["_id"], violation)
+        for name in COLLECTIONS
+        for found in everything[name].find({})
+        for violation in violations(schema(name), found)
+    ]
+
+    assert not broken
+
+
+def test_every_stored_field_is_described(everything: Store) -> None:
+    unknown = {
+        f"{name}{field}"
+        for name in COLLECTIONS
+        for found in everything[name].find({})
+        for field in undescribed(schema(name), found)
+    }
+
+    assert not unknown
+
+
+def test_every_described_field_is_stored_by_someone(everything: Store) -> None:
+    """A field that nobody writes is a promise that nobody keeps."""
+    filled: set[str] = set()
+    for name in COLLECTIONS:
+        for found in everything[name].find({}):
+            filled |= {f"{name}{path}" for path in _paths(found)}
+
+    described = {f"{name}{path}" for name in COLLECTIONS for path, _ in subschemas(schema(name)) if path}
+
+    assert described - filled == NOT_IN_A_PASS
+
+
+def test_the_server_itself_finds_nothing_amiss(everything: Store) -> None:
+    for name in COLLECTIONS:
+        amiss = {"$nor": [{"$jsonSchema": schema(name)}]}
+
+        assert everything[name].count_documents({}) > 0
+        assert everything[name].count_documents(amiss) == 0, name
+
+
+def test_the_server_finds_what_is_amiss(everything: Store) -> None:
+    everything.messages.update_many({}, {"$set": {"kind": "letter"}})
+
+    amiss = everything.messages.count_documents({"$nor": [{"$jsonSchema": schema("messages")}]})
+
+    assert amiss == everything.messages.count_documents({})
+
+
+def test_a_document_of_another_shape_is_found_out(everything: Store) -> None:
+    stored = everything.messages.find_one({}) or {}
+
+    for field, value, violation in AMISS:
+        assert violations(schema("messages"), {**stored, field: value}) == [violation]
+
+
+def test_a_document_without_a_field_is_found_out(everything: Store) -> None:
+    stored = everything.messages.find_one({}) or {}
+
+    found = [violations(schema("messages"), {k: v for k, v in stored.items() if k != gone}) for gone in stored]
+
+    assert all(violation == [": required"] for violation in found)
+
+
+@pytest.mark.parametrize("name", COLLECTIONS)
+def test_a_schema_says_what_mongodb_can_check_and_describes_every_field(name: str) -> None:
+    Validator.check_schema(schema(name))
+
+    for path, wanted in subschemas(schema(name)):
+        assert wanted.keys() <= KEYWORDS, path
+        assert wanted["description"], path
+        assert set(wanted.get("required", ())) <= set(wanted.get("properties", ())), path
+
+
+def test_every_indexed_field_is_described() -> None:
+    indexed = {name: [key for index in indexes for key in index.document["key"]] for name, indexes in INDEXES.items()}
+    described = {path.replace("[]", "")[1:] for path, _ in subschemas(schema("messages"))}
+
+    assert set(indexed["messages"]) <= described
+
+
+@pytest.mark.parametrize("name", ["messages", "placements", "originals"])
+def test_the_documentation_lists_the_fields_of_the_schema(name: str) -> None:
+    assert document.table(name) == rows(schema(name))
+
+
+def test_the_documented_python_gives_every_message_and_attachment_back(everything: Store) -> None:
+    shown: dict[str, Any] = {}
+    exec(document.python(), shown)
+    stored = list(everything.messages.find({}))
+
+    for message in stored:
+        raw = shown["raw_message"](everything, message["_id"])
+
+        assert sha256(raw).hexdigest() == message["sha256"]
+        for attachment in message["attachments"]:
+            content = shown["attachment_content"](everything, message, attachment)
+            assert sha256(content).hexdigest() == attachment["sha256"]
+    assert any(attachment["offset"] is not None for message in stored for attachment in message["attachments"])
+
+
+def _mail(place: Any) -> tuple[list[RawMessage], ...]:
+    usual = [
+        _raw(place(uid), one.content, one.internal_date, one.flags)
+        for uid, one in enumerate(sample.messages(100), 1)
+        if len(one.content) < 100_000
+    ]
+    odd = [_raw(place(uid), path.read_bytes()) for uid, path in enumerate(ODD_MAIL, 201)]
+    long = b"Bcc: ann@example.org\r\n\r\n" + b"All work and no play makes a long text.\r\n" * 30_000
+    odd.append(replace(_raw(place(301), long), labels=("Work",)))
+    return usual, odd, [_raw(place(302), b"\x00" * 5_000)]
+
+
+def _raw(place: Place, content: bytes, date: datetime | None = None, flags: tuple[str, ...] = ()) -> RawMessage:
+    return RawMessage(
+        place, InMemory(content), sha256(content).hexdigest(), date, flags, server_size_bytes=len(content)
+    )
+
+
+def _stored(database: Store, batch: Sequence[RawMessage], ack: str | None = None, parse: Any = parse) -> list[Receipt]:
+    terms = messages.Terms(ack, authserv_ids=[sample.HOST])
+    return messages.write(database, batch, parse, terms, step=lambda name: None)
+
+
+def _paths(value: object, path: str = "") -> set[str]:
+    """The paths of *value* that hold something."""
+    if isinstance(value, dict):
+        return {path}.union(*(_paths(inner, f"{path}.{name}") for name, inner in value.items()))
+    if isinstance(value, list):
+        return {path}.union(*(_paths(item, f"{path}[]") for item in value)) if value else set()
+    return {path} if value is not None else set()
