@@ -78,7 +78,6 @@ def _irregular(window: Window, at: int, boundaries: Boundaries) -> Block:
             break
         if _FIELD_LINE.match(line) or (kept and line[:1] in b" \t"):
             kept.append(_ended(line, window.line_break))
-            size_bytes += len(line)
         elif not kept and line.startswith((b"From ", b">From ")):
             defects.add("mbox_separator")
         elif _BAD_LINE.match(line) or (not kept and not line.strip()):
@@ -88,6 +87,7 @@ def _irregular(window: Window, at: int, boundaries: Boundaries) -> Block:
             break
         if after - at > LINE_BYTES:
             limits.add("header_line")
+        size_bytes += len(line)  # of lines that are passed over too, so that nonsense has an end
         if size_bytes > BLOCK_BYTES:
             limits.add("header_block")
             at = _end_of_long(window, after, boundaries)

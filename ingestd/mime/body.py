@@ -17,7 +17,6 @@ from .transfer import start_of
 
 TEXT_BYTES = 1 << 20  # as UTF-8
 HTML_BYTES = 4 << 20  # as UTF-8
-READ_BYTES = 4 << 20  # of one part, transfer encoding undone
 _CID = re.compile(r"cid:([^\"'\s<>()]{1,300})", re.IGNORECASE)
 
 
@@ -97,7 +96,9 @@ class _Reader:
 
     def _content(self, part: Part) -> _Content:
         if part not in self._contents:
-            data, whole = start_of(self._raw, part.span(self._raw), READ_BYTES)
+            # A character takes at least a byte, so what is cut here would hardly have fitted.
+            size_bytes = HTML_BYTES if _is_html(part) else TEXT_BYTES
+            data, whole = start_of(self._raw, part.span(self._raw), size_bytes)
             decoded = decode(data, part.type.text("charset"), whole=whole)
             if decoded.defect:
                 self._defects.add(decoded.defect)

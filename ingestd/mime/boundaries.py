@@ -89,4 +89,4 @@ class Boundaries:
 
     def _pattern(self) -> re.Pattern[bytes]:
         choices = b"|".join(re.escape(delimiter) for delimiter in self._delimiters)
-        return re.compile(self._window.line_break + b"(?:" + choices + b")")
+        return re.compile(self._window.line_break + b"(?:" + choices + rb")(?:--)?[ \t]*(?:[\r\n]|\Z)")

@@ -36,9 +36,10 @@ class Window:
     def find(self, needle: bytes, at: int) -> int:
         """Return where *needle* first lies at or after *at*, or -1."""
         while True:
-            index = self.data.find(needle, self.look(at, len(needle)))
-            if index >= 0:
-                return self._base + index
+            index = self.look(at, len(needle))  # on a line of its own, since it may exchange the data
+            found = self.data.find(needle, index)
+            if found >= 0:
+                return self._base + found
             if self.at_end:
                 return -1
             at = max(at, self._base + len(self.data) - len(needle) + 1)
@@ -46,7 +47,8 @@ class Window:
     def search(self, pattern: re.Pattern[bytes], at: int, longest: int) -> tuple[int, int] | None:
         """Return the bounds of the first match at or after *at*; a match is at most *longest* bytes long."""
         while True:
-            if match := pattern.search(self.data, self.look(at, longest)):
+            index = self.look(at, longest)
+            if match := pattern.search(self.data, index):
                 return self._base + match.start(), self._base + match.end()
             if self.at_end:
                 return None
