@@ -19,17 +19,17 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
-from typing import Any, Protocol
+from typing import Protocol
 
 from pebble import ProcessExpired, ProcessPool
 
-from .errors import IngestError
+from .errors import IngestError, Unavailable
 from .message import Arrival, Message, RawMessage, Receipt
 from .mime.parse import parse, unparsed
 from .raw import Raw
 from .store import messages
 from .store.database import StoreSettings, connected
-from .store.messages import Terms
+from .store.messages import Parse, Terms
 
 PARSE_SECONDS = 30  # for one message
 BATCH_SECONDS = 900.0  # for one batch, store outages and all; a worker that takes longer is stopped, not slow
@@ -92,28 +92,36 @@ class Sink:
         except IngestError:
             raise
         except Exception as error:  # noqa: BLE001 - kept in the document, and the mailbox goes on
-            return self.workers.submit(replace(job, give_up=_reason(error))).result()
+            return self._unparsed(replace(job, give_up=_reason(error)))
+
+    def _unparsed(self, job: Job) -> list[Receipt]:
+        try:
+            return self.workers.submit(job).result()
+        except IngestError:
+            raise
+        except Exception as error:
+            raise Unavailable(f"workers: not even the raw message could be stored: {_reason(error)}") from error
 
 
 @contextmanager
-def started(count: int, settings: StoreSettings, memory_bytes: int) -> Iterator[Workers]:
+def started(count: int, settings: StoreSettings, memory_bytes: int, parse: Parse = parse) -> Iterator[Workers]:
     """Give *count* worker processes until the block ends; with 0, everything happens in this one, unwatched.
 
-    Start them before any thread, and once: they come from a fork server that has the imports done already.
+    Start them before any thread, and once: they come from a fork server that has the imports done already. A worker
+    may use *memory_bytes* for its data; *parse* must be a function of a module, since a worker imports it.
     """
     with ExitStack() as stack:
         if not count:
-            yield InProcess(_Writer(stack, settings))
+            yield InProcess(_Writer(stack, settings, parse))
             return
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__])
-        pool = stack.enter_context(_pool(count, context, settings, memory_bytes))
-        yield Processes(count, pool)
+        start = partial(ProcessPool, count, context=context, initializer=_initialise)
+        yield Processes(count, stack.enter_context(_ended(start(initargs=(settings, memory_bytes, parse)))))
 
 
 @contextmanager
-def _pool(count: int, context: Any, settings: StoreSettings, memory_bytes: int) -> Iterator[ProcessPool]:
-    pool = ProcessPool(count, context=context, initializer=_initialise, initargs=(settings, memory_bytes))
+def _ended(pool: ProcessPool) -> Iterator[ProcessPool]:
     try:
         yield pool
     except BaseException:
@@ -156,7 +164,7 @@ class InProcess:
 class _Writer:
     """Does jobs with a connection of its own."""
 
-    def __init__(self, stack: ExitStack, settings: StoreSettings, parse: Callable[[Raw], Message] = parse) -> None:
+    def __init__(self, stack: ExitStack, settings: StoreSettings, parse: Parse) -> None:
         self._database = stack.enter_context(connected(settings))
         self._parse = parse
 
@@ -169,18 +177,18 @@ _stack = ExitStack()  # of a worker process: what it holds until it ends
 _writers: list[_Writer] = []  # of a worker process: the one, once it is initialised
 
 
-def _initialise(settings: StoreSettings, memory_bytes: int) -> None:
+def _initialise(settings: StoreSettings, memory_bytes: int, parse: Parse) -> None:
     """Make this process a worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the one who started us
     resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
-    _writers.append(_Writer(_stack, settings, _watched))
+    _writers.append(_Writer(_stack, settings, partial(_watched, parse)))
 
 
 def _work(job: Job) -> list[Receipt]:
     return _writers[0](job)
 
 
-def _watched(raw: Raw) -> Message:
+def _watched(parse: Parse, raw: Raw) -> Message:
     """Parse *raw*, or let this process die of SIGALRM."""
     signal.alarm(PARSE_SECONDS)
     try:

@@ -1,0 +1,80 @@
+"""Killed at any moment, a pass resumes without loss and without a double."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ingestd.demo.mailbox import messages
+from tests.e2e.conftest import Site, kill
+
+COUNT = 400
+KILLS = 10
+
+
+@pytest.fixture
+def full(site: Site) -> Site:
+    site.deliver(messages(COUNT))
+    site.select = "all"
+    site.write()
+    return site
+
+
+def uninterrupted(site: Site, directory: Path) -> Site:
+    """The same mailbox, taken into another store in one go."""
+    directory.mkdir()
+    other = Site(directory, site.server, site.user, site.select)
+    other.write()
+    other.once()
+    return other
+
+
+def test_ten_kills_at_random_moments_lose_and_double_nothing(full: Site, tmp_path: Path) -> None:
+    draw = random.Random(7)
+    expected = uninterrupted(full, tmp_path / "other").state()
+    killed = 0
+    for _ in range(KILLS):
+        process = full.start("once", "--limit", "60")
+        deadline = time.monotonic() + draw.uniform(0.3, 3.0)
+        while process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)  # polls for the moment: the kill must not wait for an event, that is its point
+        killed += process.poll() is None
+        if process.poll() is None:
+            kill(process)
+        else:
+            process.communicate()
+
+    full.once()
+
+    assert killed >= KILLS // 2
+    assert full.state() == expected
+
+
+@pytest.mark.parametrize("step", ["parsed", "blobs", "originals", "messages", "placements"])
+def test_workers_that_die_at_a_step_lose_and_double_nothing(full: Site, tmp_path: Path, step: str) -> None:
+    full.write(daemon="workers = 1")
+    died = full.run("once", "--limit", "100", INGESTD_FAIL_AT=step)
+
+    full.once()
+
+    assert died.returncode == 1
+    assert "not even the raw message could be stored" in died.stderr
+    state = full.state()
+    assert len(state["places"]) == len(state["sealed"]) == COUNT
+    assert {digest for _, _, digest in state["places"]} == set(state["messages"])
+
+
+def test_no_process_outlives_a_killed_pass(full: Site) -> None:
+    process = full.start("once")
+    ours = psutil.Process(process.pid)
+    while len(workers := ours.children(recursive=True)) < 3 and process.poll() is None:
+        time.sleep(0.01)  # polls, bounded by the life of the process
+
+    kill(process)
+
+    _, alive = psutil.wait_procs(workers, timeout=30)
+    assert [p for p in alive if "embedded_server" not in " ".join(p.cmdline())] == []

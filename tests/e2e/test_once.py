@@ -1,0 +1,137 @@
+"""`ingestd once` against real servers, as an operator sees it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from hashlib import sha256
+
+import pytest
+
+from ingestd.archive import rebuild
+from ingestd.config import load
+from ingestd.daemon import reading
+from ingestd.demo.mailbox import messages
+from tests.e2e.conftest import Site, on_the_wire
+
+COUNT = 2000
+
+
+def test_two_thousand_messages_are_stored_each_once_and_come_back_byte_for_byte(site: Site) -> None:
+    letters = list(messages(COUNT))
+    site.deliver(letters)
+    site.select = "all"
+    site.write()
+    site.server.transcribe(site.user)
+
+    first = site.once()
+    transcript_of_first = site.server.transcript(site.user)
+    second = site.once()
+    transcript = site.server.transcript(site.user)[len(transcript_of_first) :]
+
+    assert first["stored"] + first["copies"] == first["selected"] == COUNT
+    assert (second["known_before"], second["selected"]) == (COUNT, 0)
+    with reading(load(site.config)) as database:
+        assert database.placements.count_documents({"state": "stored"}) == COUNT
+        found = {
+            sha256(b"".join(rebuild.original(database, message))).hexdigest()
+            for message in database.messages.find({}, {"sha256": 1})
+        }
+    assert found == {on_the_wire(letter) for letter in letters}
+    commands = {command.upper() for command in re.findall(rb"(?m)^\S+ (UID \w+|\w+)", transcript_of_first)}
+    assert b"SELECT" not in commands
+    assert b"UID STORE" not in commands
+    assert b"BODY.PEEK[]" in transcript_of_first
+    assert b"BODY[]" not in transcript_of_first.replace(b"BODY.PEEK[]", b"").split(b"FETCH (")[0]
+    assert b"BODY.PEEK[]" not in transcript
+    unread = sum("\\Seen" not in letter.flags for letter in letters)
+    client = site.client()
+    client.select_folder("INBOX", readonly=True)
+    assert len(client.search("UNSEEN")) == unread
+    client.logout()
+
+
+def test_mail_read_before_the_first_pass_is_left_out_said_and_taken_with_all(site: Site) -> None:
+    letters = list(messages(60))
+    unread = sum("\\Seen" not in letter.flags for letter in letters)
+    site.deliver(letters)
+
+    said = site.run("once")
+    site.select = "all"
+    site.write()
+    taken = site.once()
+
+    assert said.returncode == 0
+    assert f"{60 - unread} already read" in said.stdout
+    assert 'select = "all"' in said.stdout
+    assert (taken["known_before"], taken["selected"]) == (unread, 60 - unread)
+
+
+def test_a_message_that_a_person_opens_between_two_passes_is_stored_all_the_same(site: Site) -> None:
+    site.deliver(itertools.islice(messages(20), 5))
+    site.once()
+    client = site.client()
+    client.append("INBOX", b"Subject: opened at once\r\n\r\nhello\r\n", flags=[rb"\Seen"])
+    client.logout()
+
+    summary = site.once()
+
+    assert (summary["selected"], summary["stored"]) == (1, 1)
+
+
+def test_a_dry_run_says_what_would_be_taken_and_takes_nothing(site: Site) -> None:
+    letters = list(messages(30))
+    site.deliver(letters)
+
+    dry = site.run("once", "--dry-run", "--json")
+    state = site.state()
+
+    (account,) = json.loads(dry.stdout)["accounts"]
+    assert account["mailboxes"][0]["selected"] == sum("\\Seen" not in letter.flags for letter in letters)
+    assert (state["places"], state["messages"]) == (set(), [])
+
+
+def test_a_limit_takes_so_many_and_the_next_pass_the_rest(site: Site) -> None:
+    site.deliver(messages(30))
+    site.select = "all"
+    site.write()
+
+    first, second = site.once("--limit", "10"), site.once()
+
+    assert (first["stored"] + first["copies"], first["remaining"]) == (10, 20)
+    assert second["stored"] + second["copies"] == 20
+
+
+@pytest.mark.parametrize("action", ["seen", "flag:$Archived", "move:Done"])
+def test_the_server_is_told_what_was_asked_for_once_it_is_stored(site: Site, action: str) -> None:
+    letters = [letter for letter in messages(60) if "\\Seen" not in letter.flags][:10]
+    site.deliver(letters)
+    client = site.client()
+    client.create_folder("Done")
+    site.write(account=f'after_store = "{action}"')
+
+    summary = site.once()
+
+    client.select_folder("Done" if action == "move:Done" else "INBOX", readonly=True)
+    found = {"seen": "SEEN", "flag:$Archived": "KEYWORD $Archived", "move:Done": "ALL"}[action]
+    assert len(client.search(found)) == summary["selected"] == 10
+    client.logout()
+
+
+def test_several_mailboxes_are_served_by_pattern(site: Site) -> None:
+    client = site.client()
+    for name in ("Archive", "Archive/2025", "Entwürfe & Co"):
+        client.create_folder(name)
+        client.append(name, f"Subject: in {len(name)}\r\n\r\nhello\r\n".encode())
+    client.logout()
+    site.write(account='mailboxes = ["INBOX", "Archive/*", "Entwürfe & Co"]')
+
+    done = site.run("once", "--json")
+
+    (account,) = json.loads(done.stdout)["accounts"]
+    assert {m["mailbox"]: m["stored"] for m in account["mailboxes"]} == {
+        "INBOX": 0,
+        "Archive/2025": 1,
+        "Entwürfe & Co": 1,
+    }
