@@ -37,6 +37,15 @@ with embedded(Path(sys.argv[1])) as uri:
 """
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_service() -> Iterator[None]:
+    """Whatever runs the tests may be a service itself."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("NOTIFY_SOCKET", "INVOCATION_ID", "SYSTEMD_EXEC_PID"):
+            patch.delenv(name, raising=False)
+        yield
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store that has been made and used, and stands still: copies of it start in a third of the time."""
@@ -265,7 +274,6 @@ def test_the_log_is_bounded(new: Path) -> None:
 def test_under_systemd_it_must_be_allowed_aloud(
     path: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("SYSTEMD_EXEC_PID", raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
 
