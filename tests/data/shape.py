@@ -64,7 +64,7 @@ def _rows(properties: Schema, known: dict[str, str], path: str) -> Iterator[str]
         like = known.get(json.dumps(within)) if within else None
         meaning = field["description"]
         if "enum" in field:
-            meaning += ": " + ", ".join(f"`{value}`" for value in field["enum"] if value is not None)
+            meaning += f" ({', '.join(f'`{value}`' for value in field['enum'] if value is not None)})"
         null = "yes" if _nullable(field) else ""
         yield f"| `{path}{name}` | {_type_in_words(field, like)} | {null} | {meaning} |"
         if within and not like:

@@ -149,7 +149,7 @@ def test_every_indexed_field_is_described() -> None:
     assert set(indexed["messages"]) <= described
 
 
-@pytest.mark.parametrize("name", ["messages", "placements", "originals"])
+@pytest.mark.parametrize("name", ["messages", "placements", "originals", "seals"])
 def test_the_documentation_lists_the_fields_of_the_schema(name: str) -> None:
     assert document.table(name) == rows(schema(name))
 

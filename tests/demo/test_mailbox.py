@@ -6,10 +6,14 @@ from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.message import Message
 from hashlib import sha256
+from typing import get_args
 
 import pytest
 
 from ingestd.demo.mailbox import HOST, messages
+from ingestd.message import Kind
+from ingestd.mime.parse import parse
+from ingestd.raw import InMemory
 
 SAMPLES = tuple(messages(300))
 
@@ -81,6 +85,13 @@ def test_every_kind_of_mail_is_there(mail: list[Message]) -> None:
     assert reports >= {"delivery-status", "disposition-notification", "feedback-report"}
     assert types >= {"text/html", "text/calendar", "message/rfc822", "multipart/related", "application/pdf"}
     assert seen >= {("list", None, True), ("bulk", None, False), ("auto_reply", "auto-replied", False)}
+
+
+def test_the_parser_takes_it_all_for_what_it_is_meant_to_be() -> None:
+    understood = [parse(InMemory(sample.content)) for sample in SAMPLES]
+
+    assert {message.kind for message in understood} == set(get_args(Kind))
+    assert {message.parse.status for message in understood} == {"ok"}
 
 
 def test_bounces_come_from_several_domains(mail: list[Message]) -> None:
