@@ -20,7 +20,18 @@ from ..errors import Refused, Unavailable
 from ..message import Arrival, Place
 from ..spool import Lane
 from ..uidset import UIDSet
-from .imap_answers import Answer, Listed, found_uids, last_uid, listed, quoted, refusal, selected, status_uidnext
+from .imap_answers import (
+    Answer,
+    Listed,
+    Selected,
+    found_uids,
+    last_uid,
+    listed,
+    quoted,
+    refusal,
+    selected,
+    status_uidnext,
+)
 from .imap_fetch import Fetch
 from .imap_login import Server, Tls
 from .imap_session import Session
@@ -55,7 +66,7 @@ class ImapAccount:
         error: BaseException | None = None,
         trace: TracebackType | None = None,
     ) -> None:
-        if self._session and error is None:
+        if self._session and error is None and not self._in_use.locked():
             self._session.log_out()
         self.drop()
         self._entered = False
@@ -156,7 +167,10 @@ class ImapMailbox:
         self.account, self.name, self._writable = account.name, name, writable
         self._account = account
         with account.undivided(self.what):
-            self._open(account.session())
+            session = account.session()
+            said = self._open(session)
+            self.uidvalidity, self.exists, self.permanent_flags = said.uidvalidity, said.exists, said.permanent_flags
+            self.uidnext = said.uidnext or self._computed_uidnext(session)
 
     @property
     def what(self) -> str:
@@ -234,10 +248,12 @@ class ImapMailbox:
         """The session with this mailbox open; raise Unavailable when its UIDs have lost their meaning meanwhile."""
         session = self._account.session()
         if self._account.opened is not self:
-            before = self.uidvalidity
-            self._open(session)
-            if self.uidvalidity != before:
-                raise Unavailable(f"{self.what}: UIDVALIDITY changed from {before} to {self.uidvalidity}; start anew")
+            said = self._open(session)
+            if said.uidvalidity != self.uidvalidity:
+                self._account.opened = None
+                raise Unavailable(
+                    f"{self.what}: UIDVALIDITY changed from {self.uidvalidity} to {said.uidvalidity}; open it anew"
+                )
         return session
 
     def drop(self) -> None:
@@ -252,7 +268,7 @@ class ImapMailbox:
         with self._account.undivided(self.what):
             return self.session().ask(command)
 
-    def _open(self, session: Session) -> None:
+    def _open(self, session: Session) -> Selected:
         self._account.opened = None
         verb = b"SELECT" if self._writable else b"EXAMINE"
         answer = session.ask(b"%s %s" % (verb, self._account.raw_name(self.name)))
@@ -261,11 +277,10 @@ class ImapMailbox:
         if self._writable and answer.code == "READ-ONLY":
             raise Refused(f"{self.what}: {self._host} lets us only read it; set account.after_store to none")
         said = selected(answer)
-        if said.uidvalidity is None:
+        if not said.uidvalidity:
             raise Refused(f"{self.what}: {self._host} gives no UIDVALIDITY, so its messages cannot be told apart")
-        self.uidvalidity, self.exists, self.permanent_flags = said.uidvalidity, said.exists, said.permanent_flags
         self._account.opened = self
-        self.uidnext = said.uidnext or self._computed_uidnext(session)
+        return said
 
     def _computed_uidnext(self, session: Session) -> int:
         """What the server left out: by STATUS, else from the last message."""

@@ -154,10 +154,10 @@ def mailbox_name(raw: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Selected:
-    """What SELECT or EXAMINE said about a mailbox; None where it said nothing."""
+    """What SELECT or EXAMINE said about a mailbox; 0 where it said nothing."""
 
-    uidvalidity: int | None
-    uidnext: int | None
+    uidvalidity: int
+    uidnext: int
     exists: int
     permanent_flags: tuple[str, ...]
 
@@ -186,8 +186,8 @@ def status_uidnext(answer: Answer) -> int | None:
     return None
 
 
-def _number(text: bytes | None) -> int | None:
-    return int(text) if text is not None and text.isdigit() and len(text) <= 10 else None
+def _number(text: bytes | None) -> int:
+    return int(text) if text and text.isdigit() and len(text) <= 10 else 0
 
 
 # --- searching

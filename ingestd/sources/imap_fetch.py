@@ -191,8 +191,10 @@ class Fetch:
 
     def _ask(self, fresh: list[_Sent]) -> None:
         if fresh:
-            commands = [b"UID FETCH %d (UID BODY.PEEK[])" % one.uid for one in fresh]
-            for one, tag in zip(fresh, self._connection.session().send(commands), strict=True):
+            session = self._connection.session()
+            session.allow(session.server.timeout)
+            tags = session.send([b"UID FETCH %d (UID BODY.PEEK[])" % one.uid for one in fresh])
+            for one, tag in zip(fresh, tags, strict=True):
                 one.tag = tag
 
     def _advance(self) -> Arrival | None:
@@ -212,11 +214,11 @@ class Fetch:
     def _hear(self) -> None:
         """Take one response. Dovecot for one works on several commands at a time: answers may come in any order."""
         session = self._connection.session()
-        session.allow(session.server.timeout)
         pieces = session.receive(self._sink)
         for at, step in enumerate(self._line):
             if isinstance(step, _Sent) and (answer := tagged(pieces, step.tag)):
                 self._line[at] = self._concluded(step, answer)
+                session.allow(session.server.timeout)
                 return
         self._take(fetched(untagged(pieces)))
 

@@ -69,7 +69,9 @@ def log_in(account: str, server: Server) -> Client:
     return client
 
 
-def _context(account: str, server: Server) -> ssl.SSLContext:
+def _context(account: str, server: Server) -> ssl.SSLContext | None:
+    if server.tls == "none":
+        return None
     try:
         return tls_context(server.ca_file)
     except OSError as error:  # ssl.SSLError is one, for a file without certificates
@@ -78,11 +80,11 @@ def _context(account: str, server: Server) -> ssl.SSLContext:
         ) from error
 
 
-def _encrypt(account: str, server: Server, client: Client, context: ssl.SSLContext) -> None:
+def _encrypt(account: str, server: Server, client: Client, context: ssl.SSLContext | None) -> None:
     if client.wire.state != "NONAUTH":
         # A greeting of PREAUTH rules out STARTTLS, so it is also a way to strip it.
         raise Refused(f"account {account}: {server.host} let us in without a login; check account.imap.port")
-    if server.tls != "starttls":
+    if server.tls != "starttls" or context is None:
         return
     if "STARTTLS" not in client.wire.capabilities:
         raise Refused(

@@ -42,9 +42,10 @@ def tls_context(ca_file: Path | None) -> ssl.SSLContext:
 class Wire(imaplib.IMAP4):
     """An IMAP connection whose every wait and every buffer has a bound.
 
-    Time is kept as a budget: `allow` fills it, each byte that comes refills it at `MIN_RATE`, and when it is empty the
-    connection is broken. So a server may be silent for *timeout* and a transfer may take hours, but one byte a second
-    is a fault. Replaces what imaplib documents as overridable, so it does not depend on how imaplib buffers.
+    Time is kept as a budget: `allow` fills it, waiting spends it, each byte that comes refills it at `MIN_RATE`, and
+    when it is empty the connection is broken. So a server may be silent for *timeout* and a transfer may take hours,
+    but one byte a second is a fault. Replaces what imaplib documents as overridable, so it does not depend on how
+    imaplib buffers.
     """
 
     def __init__(self, host: str, port: int, context: ssl.SSLContext | None, timeout: float) -> None:
@@ -55,23 +56,10 @@ class Wire(imaplib.IMAP4):
         self.allow(timeout)
         super().__init__(host, port)
 
-    # --- time
-
     def allow(self, seconds: float) -> None:
-        """Begin a new answer: it may take *seconds*, and longer for as long as it comes fast enough."""
-        self._allowance, self._until = seconds, time.monotonic() + seconds
+        """Begin a new answer: waiting for it may take *seconds*, and longer for as long as it comes fast enough."""
+        self._allowance = self._left = seconds
         self._answered = 0
-
-    def _wait(self) -> None:
-        left = self._until - time.monotonic()
-        if left <= 0:
-            raise Broken("the server answered too slowly")
-        self.sock.settimeout(min(self._timeout, left))
-
-    def _earned(self, size_bytes: int) -> None:
-        # Never more than the allowance: what came fast at first does not pay for a crawl later.
-        limit = time.monotonic() + self._allowance
-        self._until = min(self._until + size_bytes / MIN_RATE, limit)
 
     # --- what imaplib and IMAPClient call
 
@@ -157,21 +145,26 @@ class Wire(imaplib.IMAP4):
         self._buffer += self._piece[:count]
 
     def _receive(self, into: memoryview) -> int:
-        self._wait()
+        if self._left <= 0:
+            raise Broken("the server answered too slowly")
+        began = time.monotonic()
         try:
+            self.sock.settimeout(min(self._timeout, self._left))
             count = self.sock.recv_into(into)
         except OSError as error:
             raise Broken(_said(error)) from error
         if not count:
             raise Broken("the server closed the connection")
-        self._earned(count)
+        # Only time spent waiting counts, and what came fast at first does not pay for a crawl later.
+        spent = time.monotonic() - began
+        self._left = min(self._allowance, self._left - spent + count / MIN_RATE)
         return count
 
 
 class Client(IMAPClient):  # type: ignore[misc]  # IMAPClient ships no types
     """IMAPClient over our wire. Raises what socket and ssl raise while connecting, `Broken` after that."""
 
-    def __init__(self, host: str, port: int, context: ssl.SSLContext, *, implicit: bool, timeout: float) -> None:
+    def __init__(self, host: str, port: int, context: ssl.SSLContext | None, *, implicit: bool, timeout: float) -> None:
         super().__init__(host, port, ssl=implicit, ssl_context=context, timeout=timeout)
         self.wire.debug = 0  # IMAPClient sets 5, with which imaplib hands every line, the password too, to a logger
 
