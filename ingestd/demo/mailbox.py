@@ -283,9 +283,8 @@ class _Office:
         part = self._multipart("mixed", self._body(author), self._attached(self.random.choice(self.files)))
         inner = self._post(_Letter(author, subject, part, (sender,)), when - timedelta(hours=3))
         forwarded = _part("message/rfc822", inner, "Content-Disposition: attachment; filename=forwarded.eml")
-        return self._post(
-            _Letter(sender, f"Fwd: {subject}", self._multipart("mixed", self._body(sender), forwarded)), when
-        )
+        whole = self._multipart("mixed", self._body(sender), forwarded)
+        return self._post(_Letter(sender, f"Fwd: {subject}", whole), when)
 
     def invitation(self, when: datetime) -> bytes:
         sender = self.random.choice(PEOPLE)
@@ -297,9 +296,8 @@ class _Office:
             f"ATTENDEE:mailto:{DESK.address}", "SUMMARY:Planning", "END:VEVENT", "END:VCALENDAR", "",
         ))  # fmt: skip
         calendar = _part("text/calendar; charset=utf-8; method=REQUEST", event.encode(), encoding="8bit")
-        return self._post(
-            _Letter(sender, "Invitation: Planning", self._multipart("alternative", self._body(sender), calendar)), when
-        )
+        whole = self._multipart("alternative", self._body(sender), calendar)
+        return self._post(_Letter(sender, "Invitation: Planning", whole), when)
 
     def forgery(self, when: datetime) -> bytes:
         sender = self.random.choice((ACCOUNTS, ACCOUNTS, PEOPLE[4]))
@@ -394,7 +392,7 @@ class _Office:
             part = self._multipart("mixed", part, *(self._attached(file) for file in files))
         headers = _list_headers(thread.list_name) if thread.list_name else ()
         if thread.ids:
-            references = "\r\n ".join(f"<{id_}>" for id_ in thread.ids[-12:])
+            references = "\r\n ".join(f"<{id_}>" for id_ in (thread.ids[0], *thread.ids[1:][-10:]))
             headers += (f"In-Reply-To: <{thread.ids[-1]}>", f"References: {references}")
         subject = f"Re: {thread.subject}" if thread.ids else thread.subject
         to = (_list_address(thread.list_name),) if thread.list_name else (*others, DESK)
