@@ -109,12 +109,16 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
     kept = [tuple(row) for row in rows]
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for index, name in enumerate(columns):
-        amounts = kept and all(isinstance(row[index], int | float | timedelta | None) for row in kept)
+        amounts = all(_is_amount(row[index]) for row in kept)
         table.add_column(Text(name), justify="right" if amounts else "left", overflow="fold")
     for row in kept:
         # Text, not str: a subject such as "[red]" is no markup.
         table.add_row(*(Text(cell(value)) for value in row))
     return table
+
+
+def _is_amount(value: object) -> bool:
+    return isinstance(value, int | float | timedelta | None) and not isinstance(value, bool)
 
 
 def cell(value: object) -> str:
