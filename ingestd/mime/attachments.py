@@ -9,7 +9,7 @@ from ..message import Attachment, Span
 from ..raw import Raw
 from .clean import limited, one_line
 from .layout import Layout, layout
-from .scan import EMBEDDING, Part
+from .parts import EMBEDDING, Part
 from .transfer import PLAIN, digest
 
 FILENAME = 500  # characters

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .scan import Part
+from .parts import Part
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from ..raw import Raw
 from .bodies import Bodies
 from .charsets import decode
 from .clean import clean, limited
-from .scan import Part
+from .parts import Part
 from .text import from_html
 from .transfer import start_of
 
@@ -73,10 +73,10 @@ class _Reader:
         room = TEXT_BYTES
         for part in parts:
             content = self._readable(part)
-            fitting = limited(content.text, room)
+            fitting = limited(content.text, max(room, 0))
             texts.append(fitting)
             room -= len(fitting.encode()) + 1
-            if len(fitting) < len(content.text) or not content.whole or room <= 0:
+            if len(fitting) < len(content.text) or not content.whole:
                 return "\n".join(texts), part
         return "\n".join(texts), None
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ..message import Attachment, Kind
 from .fields import Fields
-from .scan import Part
+from .parts import Part
 
 # The name that reporters of DMARC give their attachment (RFC 7489, section 7.2.1.1).
 _DMARC = re.compile(r"[^!\s]+![^!\s]+!\d+!\d+(?:![^!\s]*)?\.(?:xml|xml\.gz|zip|gz)", re.IGNORECASE)

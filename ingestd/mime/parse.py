@@ -20,7 +20,8 @@ from .bodies import bodies
 from .body import Body, body
 from .clean import one_line
 from .fields import Fields
-from .scan import Part, scan
+from .parts import Part
+from .scan import scan
 from .segments import segments
 from .text import snippet
 

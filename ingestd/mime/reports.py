@@ -10,7 +10,7 @@ import re
 from ..raw import Raw
 from .charsets import decode
 from .clean import one_line
-from .scan import Part
+from .parts import Part
 from .transfer import start_of
 
 Pairs = tuple[tuple[str, str], ...]

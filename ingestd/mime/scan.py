@@ -7,16 +7,14 @@ has the message within. Whatever is beyond the limits stays a leaf, or unseen: t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from ..message import Span
 from ..raw import Raw
-from . import block, transfer
+from . import block
 from .block import Block, Field
 from .boundaries import Boundaries, Hit
-from .charsets import eight_bit
 from .parameters import Structured, structured
+from .parts import EMBEDDING, Part, number
 from .transfer import PLAIN
 from .window import Window
 
@@ -25,8 +23,8 @@ PARTS = 2000
 BOUNDARY_BYTES = 200
 EMBEDDED = 4  # messages within messages
 _PART_FIELD_BYTES = 16 * 1024
+_SHORT_FIELD_BYTES = 500
 _PART_FIELDS_BYTES = 1 << 20  # of all parts together: the root's header is kept apart
-EMBEDDING = frozenset({"message/rfc822", "message/global"})
 _OF_PARTS = frozenset(
     {
         b"content-type",
@@ -46,62 +44,6 @@ _MESSAGE = Structured("message/rfc822")
 _NOTHING = Structured("")
 
 
-@dataclass(slots=True, eq=False)
-class Part:
-    """A node of the tree. Offsets are of the raw message; *end* is before the line break of the next boundary."""
-
-    start: int
-    body: int
-    block: Block
-    type: Structured  # Content-Type
-    disposition: Structured  # Content-Disposition, main "" when there is none
-    encoding: str  # Content-Transfer-Encoding, lower-case, "" when there is none
-    depth: int  # multiparts around it
-    level: int  # messages around it
-    end: int = -1
-    number: str = ""  # as IMAP numbers it; "" for the root of a multipart message
-    parts: list[Part] = field(default_factory=list)
-    message: Part | None = None
-    beyond: bool = False  # a multipart that was not looked into, because of a limit
-
-    @property
-    def content_type(self) -> str:
-        return self.type.main
-
-    @property
-    def filename(self) -> str | None:
-        """The name that the sender gave to the part, decoded."""
-        return self.disposition.text("filename") or self.type.text("name") or None
-
-    @property
-    def content_id(self) -> str | None:
-        value = self.block.first(b"content-id")
-        return eight_bit(value).strip("<> \t\r\n") or None if value else None
-
-    def span(self, raw: Raw) -> Span:
-        """Where the body lies in *raw*, and the transfer encoding to undo."""
-        return transfer.span_of(raw, self.body, self.end, self.encoding)
-
-    def walk(self) -> Iterator[Part]:
-        """This part and all below, embedded messages included, in the order of the bytes."""
-        waiting = [self]
-        while waiting:
-            part = waiting.pop()
-            yield part
-            waiting.extend(reversed(part.parts))
-            if part.message:
-                waiting.append(part.message)
-
-    def leaves(self) -> Iterator[Part]:
-        """The parts without parts at or below this one; a message within is one of them."""
-        waiting = [self]
-        while waiting:
-            part = waiting.pop()
-            if not part.parts:
-                yield part
-            waiting.extend(reversed(part.parts))
-
-
 @dataclass(frozen=True, slots=True)
 class Tree:
     root: Part
@@ -116,7 +58,7 @@ def scan(raw: Raw) -> Tree:
     if "boundary_never_found" in scanner.defects and not root.parts and (guess := _guessed_boundary(raw, root)):
         scanner = _Scanner(raw, guess)
         root = scanner.run()
-    _number(root)
+    number(root)
     return Tree(root, frozenset(scanner.defects), frozenset(scanner.limits))
 
 
@@ -167,37 +109,44 @@ class _Scanner:
         header = block.read(self._window, at, self._boundaries)
         self.defects.update(header.defects)
         self.limits.update(header.limits)
-        value = header.first(b"content-type")
-        kind = structured(value) if value and value.strip() else default
-        self.limits.update(kind.limits)
-        if "/" not in kind.main.strip("/"):
-            kind = Structured("text/plain", kind.parameters)
-            self.defects.add("content_type")
-        value = header.first(b"content-disposition")
-        disposition = structured(value) if value else _NOTHING
-        self.limits.update(disposition.limits)
-        part = Part(at, header.body, header, kind, disposition, _encoding(header), 0, 0)
         if around:
-            part.block = self._slim(header)
+            header = self._slim(header)
+        disposition = self._structured(header.first(b"content-disposition"), _NOTHING)
+        part = Part(at, header.body, header, self._type(header, default), disposition, _encoding(header))
+        if around:
             part.depth = around.depth + around.content_type.startswith("multipart/")
             part.level = around.level + (around.content_type in EMBEDDING)
-            if around.content_type in EMBEDDING:
-                around.message = part
-            else:
-                around.parts.append(part)
+        if around and around.content_type in EMBEDDING:
+            around.message = part
+        elif around:
+            around.parts.append(part)
         self._count += 1
         return part
 
+    def _type(self, header: Block, default: Structured) -> Structured:
+        kind = self._structured(header.first(b"content-type"), default)
+        if "/" in kind.main.strip("/"):
+            return kind
+        self.defects.add("content_type")
+        return Structured("text/plain", kind.parameters)
+
+    def _structured(self, value: bytes | None, default: Structured) -> Structured:
+        if not value or not value.strip():
+            return default
+        found = structured(value)
+        self.limits.update(found.limits)
+        return found
+
     def _slim(self, header: Block) -> Block:
-        """Keep of a part's header what is read of it, within the room that all parts share."""
+        """Keep of a part's header what is read of it: little, once the room that all parts share is used up."""
         fields: list[Field] = []
         for name, value in header.fields:
             if name.lower() in _OF_PARTS:
-                self._room -= len(name) + min(len(value), _PART_FIELD_BYTES)
-                fields.append((name, value[:_PART_FIELD_BYTES]))
-        if self._room < 0:
-            self.limits.add("header_block")
-            fields = []
+                longest = _PART_FIELD_BYTES if self._room > 0 else _SHORT_FIELD_BYTES
+                self._room -= len(name) + min(len(value), longest)
+                fields.append((name, value[:longest]))
+                if len(value) > longest:
+                    self.limits.add("header_block")
         return Block(tuple(fields), header.body)
 
     def _open_multipart(self, part: Part) -> None:
@@ -261,22 +210,3 @@ def _guessed_boundary(raw: Raw, root: Part) -> bytes:
     """The boundary that the body of *root* really uses, where its header names another; b"" when none is in sight."""
     match = _PART_BEGINS.search(raw.read(root.body, root.body + _GUESS_BYTES))
     return match[1] if match else b""
-
-
-def _number(root: Part, around: str = "") -> None:
-    """Number the parts of a message as IMAP does (RFC 9051, section 6.4.5.1); *around* is the part that holds it."""
-    if root.parts:
-        root.number = f"{around}.TEXT" if around else ""
-        _number_parts(root, f"{around}." if around else "")
-    else:
-        root.number = f"{around}.1" if around else "1"
-        if root.message:
-            _number(root.message, root.number)
-
-
-def _number_parts(part: Part, prefix: str) -> None:
-    for count, child in enumerate(part.parts, 1):
-        child.number = f"{prefix}{count}"
-        _number_parts(child, f"{child.number}.")
-        if child.message:
-            _number(child.message, child.number)
