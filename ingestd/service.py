@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from threading import Event, Thread
@@ -16,7 +17,7 @@ from .daemon import Daemon, opened
 from .errors import IngestError, StoreUnavailable
 from .scheduler import Queue, scheduled
 from .summary import Summary
-from .visit import Order
+from .visit import Order, Outcome, Watch
 from .watcher import Watcher, delay
 
 FETCHERS = 4  # accounts visited at a time
@@ -41,8 +42,28 @@ class Signals:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    def wait(self, seconds: float = float("inf")) -> None:
+        """Return when a signal came, or after *seconds*."""
+        never = Event()
+        while self.received is None and seconds > 0:
+            never.wait(min(POLL, seconds))
+            seconds -= POLL
+
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received = number
+
+
+def once(config: Config, accounts: Sequence[Account], order: Order, watch: Watch, signals: Signals) -> list[Outcome]:
+    """Visit each of *accounts* once; return what came of it, of fewer accounts when *signals* received one.
+
+    Raises StoreUnavailable or Refused when nothing can be done without a store or a spool.
+    """
+    with opened(config) as daemon, ThreadPoolExecutor(1, "visits") as thread:
+        visits = thread.submit(lambda: [daemon.serve(each, order, watch) for each in accounts if not signals.received])
+        while not wait([visits], timeout=POLL).done:
+            if signals.received:
+                daemon.stop()
+        return visits.result()
 
 
 def run(config: Config, signals: Signals) -> None:
@@ -63,7 +84,7 @@ def run(config: Config, signals: Signals) -> None:
         log.info("started", accounts=len(accounts), fetchers=len(fetchers), workers=daemon.workers.count)
         with scheduled({name: account.every for name, account in accounts.items()}, queue), _running(fetchers):
             try:
-                _wait(signals)
+                signals.wait()
             finally:
                 log.info("stopping", signal=signals.received)
                 queue.close()
@@ -85,9 +106,9 @@ def _fetch(daemon: Daemon, accounts: dict[str, Account], queue: Queue, watcher: 
         except Exception:
             log.exception("visit failed", account=name)
             errors = [IngestError("a fault of ingestd itself")]
-        wait = watcher.note(name, errors)
+        pause = watcher.note(name, errors)
         for failure in errors:
-            log.warning("not served", account=name, error=str(failure), wait_seconds=round(wait.total_seconds()))
+            log.warning("not served", account=name, error=str(failure), wait_seconds=round(pause.total_seconds()))
         queue.done(name, again=watch.more and not errors)
 
 
@@ -126,9 +147,9 @@ def _patiently(stack: ExitStack, config: Config, signals: Signals) -> Daemon | N
             return stack.enter_context(opened(config))
         except StoreUnavailable as error:
             failures += 1
-            wait = delay([error], failures).total_seconds()
-            log.warning("store unavailable", error=str(error), wait_seconds=round(wait))
-            _wait(signals, wait)
+            pause = delay([error], failures).total_seconds()
+            log.warning("store unavailable", error=str(error), wait_seconds=round(pause))
+            signals.wait(pause)
     return None
 
 
@@ -141,11 +162,3 @@ def _running(threads: list[Thread]) -> Iterator[None]:
     finally:
         for thread in threads:
             thread.join()
-
-
-def _wait(signals: Signals, seconds: float = float("inf")) -> None:
-    """Return when a signal came, or after *seconds*."""
-    never = Event()
-    while signals.received is None and seconds > 0:
-        never.wait(min(POLL, seconds))
-        seconds -= POLL

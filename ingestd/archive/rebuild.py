@@ -35,7 +35,7 @@ def original(database: Database[Document], message: Document) -> Iterator[bytes]
 
 
 def attachment(database: Database[Document], message: Document, attachment: Document) -> Iterator[bytes]:
-    """Yield the decoded content of *attachment*, one of `attachments` of *message*; raise Damaged if it is not whole."""
+    """Yield the decoded content of *attachment*, one of `attachments` of *message*; raise Damaged if it is not."""
     start = attachment["offset"]
     pieces = blob(database, attachment["sha256"]) if start is None else _slice(database, message, attachment)
     digest = sha256()

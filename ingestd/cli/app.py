@@ -12,10 +12,10 @@ from typing import Annotated
 
 import typer
 
-from . import init
+from . import account, check, db, demo, init, migrate, once, run, show, status
 from .command import DONE, ConfigFile, Json, NoColor, Options, Quiet, Verbose
 
-COMMANDS = (init,)
+COMMANDS = (demo, init, check, once, run, status, show, db, migrate, account)
 
 HELP = """\
 Keeps mailboxes in MongoDB: every message and attachment, once, byte for byte.
@@ -42,7 +42,7 @@ Examples:
 
   ingestd init                       write a configuration to edit
   ingestd once                       fetch what is new, and see what was done
-  ingestd search --json invoice      give what is stored, as lines of JSON
+  ingestd show 4f2a                  show the message whose SHA-256 begins like that
 """
 
 
@@ -65,10 +65,10 @@ def build() -> typer.Typer:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that *arguments* (by default those of the process) name, and return the exit code."""
-    return run(build(), sys.argv[1:] if arguments is None else arguments)
+    return execute(build(), sys.argv[1:] if arguments is None else arguments)
 
 
-def run(app: typer.Typer, arguments: Sequence[str]) -> int:
+def execute(app: typer.Typer, arguments: Sequence[str]) -> int:
     """Run *app* and return the exit code. What its commands raise has been said by then."""
     try:
         typer.main.get_command(app).main(list(arguments), "ingestd")
@@ -81,7 +81,7 @@ def _version(asked: bool) -> None:
     if asked:
         from importlib.metadata import version
 
-        print(f"ingestd {version('ingestd')}")  # noqa: T201 - that is the answer
+        print(f"ingestd {version('ingestd')}")
         raise typer.Exit
 
 

@@ -56,12 +56,17 @@ class Output:
             self._write(as_json(data, ascii_only=not _unicode(sys.stdout)))
         else:
             shown = human if isinstance(human, str) else human()
-            self._write(plain(shown, newlines=True) if isinstance(shown, str) else self._rendered(shown))
+            self._write(plain(shown, newlines=True) if isinstance(shown, str) else self.rendered(shown))
 
     def note(self, text: str) -> None:
         """Say something by the way, on stderr, unless silence was asked for."""
         if not self.quiet:
             say(plain(text, newlines=True))
+
+    def complain(self, text: str) -> None:
+        """Say, on stderr and always, what went wrong with a part of the work."""
+        for line in text.splitlines():
+            print(f"ingestd: {plain(line)}", file=sys.stderr, flush=True)
 
     @contextmanager
     def progress(
@@ -79,7 +84,8 @@ class Output:
         except BrokenPipeError as error:
             raise ReaderGone from error
 
-    def _rendered(self, shown: Table) -> str:
+    def rendered(self, shown: Table) -> str:
+        """A table as text, to be part of something larger."""
         from rich.console import Console
 
         terminal = sys.stdout.isatty()

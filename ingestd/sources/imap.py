@@ -35,7 +35,7 @@ from .imap_answers import (
 from .imap_fetch import Fetch
 from .imap_login import Server, Tls
 from .imap_session import Session
-from .imap_wire import Broken
+from .imap_wire import Broken, Switch
 
 __all__ = ["ImapAccount", "ImapMailbox", "Server", "Tls"]
 
@@ -52,7 +52,8 @@ class ImapAccount:
         self._session: Session | None = None
         self._raw_names: dict[str, bytes] = {}
         self._in_use = Lock()
-        self._entered = False
+        self._switch = Switch()
+        self._entered = self._aborted = False
 
     def __enter__(self) -> Self:
         """Connect and log in; raise Unavailable or Refused."""
@@ -90,14 +91,22 @@ class ImapAccount:
         """Open a mailbox to read, or to read and mark; raise Refused when it cannot be opened like that."""
         return ImapMailbox(self, mailbox, writable=writable)
 
+    def abort(self) -> None:
+        """End what another thread does over the connection, even while it waits for the server. Nothing works after it."""
+        self._switch.turn_off()
+
     # --- for the mailboxes of this account
 
     def session(self) -> Session:
         """The session, a fresh one after `drop`."""
         if not self._entered:
             raise RuntimeError(f"account {self.name} is not open")
+        if self._aborted:
+            raise Unavailable(f"account {self.name}: stopped")
         if self._session is None:
-            self._session = Session(self.name, self.server)
+            if self._switch.off:
+                raise Unavailable(f"account {self.name}: the connection was told to stop")
+            self._session = Session(self.name, self.server, self._switch)
         return self._session
 
     def drop(self) -> None:
@@ -105,6 +114,12 @@ class ImapAccount:
         session, self._session, self.opened = self._session, None, None
         if session:
             session.close()
+
+    def abort(self) -> None:
+        """End whatever another thread waits for. Only leaving the `with` block works after it."""
+        self._aborted = True
+        if session := self._session:
+            session.abort()
 
     def ask(self, what: str, command: bytes) -> Answer:
         """Send one command; a connection that breaks over it is dropped, and Unavailable."""
@@ -204,6 +219,10 @@ class ImapMailbox:
         with self._account.undivided(self.what):
             yield from Fetch(self, lane, place, since).arrivals(uids)
 
+    def abort(self) -> None:
+        """End a `fetch` that runs in another thread, even while it waits for the server. Nothing works after it."""
+        self._account.abort()
+
     # --- marking
 
     def check_action(self, action: str) -> None:
@@ -243,6 +262,10 @@ class ImapMailbox:
             ) from error
 
     # --- the connection
+
+    def abort(self) -> None:
+        """End a `fetch` that runs in another thread, even while it waits for the server. Nothing works after it."""
+        self._account.abort()
 
     def session(self) -> Session:
         """The session with this mailbox open; raise Unavailable when its UIDs have lost their meaning meanwhile."""

@@ -14,7 +14,7 @@ from contextlib import suppress
 
 from .imap_answers import Answer, Pieces, tagged, untagged
 from .imap_login import Server, log_in
-from .imap_wire import Broken, Sink
+from .imap_wire import Broken, Sink, Switch
 
 Opener = Callable[[Pieces, int], Sink]  # gives the sink for a body of so many bytes, knowing what came before it
 
@@ -31,10 +31,10 @@ _TEXT = re.compile(
 class Session:
     """A logged-in connection. One thread at a time; whoever made it closes it."""
 
-    def __init__(self, account: str, server: Server) -> None:
+    def __init__(self, account: str, server: Server, switch: Switch) -> None:
         """Connect and log in; raise Unavailable or Refused."""
         self.server = server
-        self._client = log_in(account, server)
+        self._client = log_in(account, server, switch)
         self.capabilities = tuple(sorted({str(name, "ascii", "replace") for name in self._client.capabilities()}))
         self._wire = self._client.wire
         self._numbers = itertools.count(1)
@@ -42,6 +42,10 @@ class Session:
     def close(self) -> None:
         """Drop the connection without a word."""
         self._wire.shutdown()
+
+    def abort(self) -> None:
+        """End what another thread waits for: it finds the connection broken. Closing is left to that thread."""
+        self._wire.wake()
 
     def log_out(self) -> None:
         """Take leave, if the server still listens, and close."""

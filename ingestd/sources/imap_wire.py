@@ -14,10 +14,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from imapclient import IMAPClient
 
+CONNECT_SECONDS = 15.0  # for each address of the server, at most
 MAX_LINE = 16 << 20  # bytes; a SEARCH answer of two million UIDs is one line
 MAX_LITERAL = 1 << 20  # bytes; of anything but a message
 MAX_ANSWER = 64 << 20  # bytes of lines and such literals between one `allow` and the next
@@ -39,6 +41,32 @@ def tls_context(ca_file: Path | None) -> ssl.SSLContext:
     return context
 
 
+class Switch:
+    """Ends connections from another thread, even one that is still being made, and for good."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._socket: socket.socket | None = None
+        self.off = False
+
+    def watch(self, connection: socket.socket) -> None:
+        """Remember *connection*, to end it when the time comes; raise `Broken` when it came already."""
+        with self._lock:
+            self._socket = connection
+            if self.off:
+                connection.close()
+                raise Broken("it was told to stop")
+
+    def turn_off(self) -> None:
+        """End the connection at once: whoever waits for it wakes up."""
+        with self._lock:
+            self.off = True
+            if self._socket is not None:
+                with suppress(OSError):  # it may have ended by itself
+                    # The plain method: that of an SSLSocket would pull the rug from under the thread that reads.
+                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+
 class Wire(imaplib.IMAP4):
     """An IMAP connection whose every wait and every buffer has a bound.
 
@@ -48,8 +76,10 @@ class Wire(imaplib.IMAP4):
     imaplib buffers.
     """
 
-    def __init__(self, host: str, port: int, context: ssl.SSLContext | None, timeout: float) -> None:
-        self._context, self._timeout = context, timeout
+    def __init__(
+        self, host: str, port: int, context: ssl.SSLContext | None, timeout: float, switch: Switch | None = None
+    ) -> None:
+        self._context, self._timeout, self._switch = context, timeout, switch or Switch()
         self._buffer = bytearray()
         self._piece = memoryview(bytearray(PIECE))
         self._answered = 0
@@ -66,9 +96,11 @@ class Wire(imaplib.IMAP4):
     def open(self, host: str = "", port: int = 143, timeout: float | None = None) -> None:
         """Connect, and encrypt when there is a context. Raises what socket and ssl raise."""
         self.host, self.port = host, port
-        self.sock = connect(host, port, self._timeout)
+        self.sock = connect(host, port, min(self._timeout, CONNECT_SECONDS))
+        self.sock.settimeout(self._timeout)
+        self._switch.watch(self.sock)
         if self._context is not None:
-            self.sock = self._context.wrap_socket(self.sock, server_hostname=host)
+            self._encrypt(self._context)
 
     def readline(self) -> bytes:
         """Return the next line with its line end."""
@@ -101,6 +133,11 @@ class Wire(imaplib.IMAP4):
             self.sock.shutdown(socket.SHUT_RDWR)
         self.sock.close()
 
+    def wake(self) -> None:
+        """Wake whoever waits for the server, from another thread; the connection is of no use after it."""
+        with suppress(OSError):  # it may be closed already, from either side
+            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)  # past ssl's own, which is not made for two threads
+
     def encrypt(self, context: ssl.SSLContext) -> None:
         """Do STARTTLS, and forget all that was said before. Raises what ssl raises, and `Broken` when refused."""
         status, _ = self.xatom("STARTTLS")
@@ -108,10 +145,19 @@ class Wire(imaplib.IMAP4):
             raise Broken("the server refused STARTTLS after offering it")
         if self._buffer:
             raise Broken("the server sent more after its answer to STARTTLS, unencrypted")
-        self.sock = context.wrap_socket(self.sock, server_hostname=self.host)
+        self._encrypt(context)
         self.untagged_responses.clear()
         _, offered = self.capability()
         self.capabilities = tuple(str(offered[-1] or b"", "ascii", "replace").upper().split())
+
+    def _encrypt(self, context: ssl.SSLContext) -> None:
+        self.sock = context.wrap_socket(self.sock, server_hostname=self.host, do_handshake_on_connect=False)
+        try:
+            self._switch.watch(self.sock)
+            self.sock.do_handshake()
+        except BaseException:
+            self.sock.close()
+            raise
 
     def _log(self, line: str) -> None:
         """imaplib keeps its last commands for debugging, the password among them. Keep none."""
@@ -164,7 +210,17 @@ class Wire(imaplib.IMAP4):
 class Client(IMAPClient):  # type: ignore[misc]  # IMAPClient ships no types
     """IMAPClient over our wire. Raises what socket and ssl raise while connecting, `Broken` after that."""
 
-    def __init__(self, host: str, port: int, context: ssl.SSLContext | None, *, implicit: bool, timeout: float) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        context: ssl.SSLContext | None,
+        *,
+        implicit: bool,
+        timeout: float,
+        switch: Switch | None = None,
+    ) -> None:
+        self._switch = switch
         super().__init__(host, port, ssl=implicit, ssl_context=context, timeout=timeout)
         self.wire.debug = 0  # IMAPClient sets 5, with which imaplib hands every line, the password too, to a logger
 
@@ -174,7 +230,8 @@ class Client(IMAPClient):  # type: ignore[misc]  # IMAPClient ships no types
         return wire
 
     def _create_IMAP4(self) -> Wire:  # noqa: N802 - IMAPClient's name
-        return Wire(self.host, self.port, self.ssl_context if self.ssl else None, self._timeout.connect)
+        context = self.ssl_context if self.ssl else None
+        return Wire(self.host, self.port, context, self._timeout.connect, self._switch)
 
 
 def connect(host: str, port: int, timeout: float) -> socket.socket:

@@ -51,7 +51,7 @@ def running(function: Callable[..., int | None]) -> Run:
     """The application with *function* as one more command."""
     built = app.build()
     command(built, function, READ)
-    return lambda *arguments: app.run(built, arguments)
+    return lambda *arguments: app.execute(built, arguments)
 
 
 def failing(error: BaseException) -> Run:
@@ -181,7 +181,7 @@ def test_a_service_logs_as_it_goes_along_and_other_commands_only_what_matters(
     built = app.build()
     command(built, work, READ, service=service)
 
-    app.run(built, ("work", *options))
+    app.execute(built, ("work", *options))
 
     assert configured == [(level, None)]
 

@@ -1,0 +1,30 @@
+"""Which of the configured accounts a command is about."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Annotated
+
+import typer
+
+from ..config import Account, Config
+from ..errors import Refused
+
+Target = Annotated[
+    str | None,
+    typer.Argument(metavar="[ACCOUNT[/MAILBOX]]", help="Only this account, or this mailbox of it.", show_default=False),
+]
+
+
+def chosen(config: Config, target: str | None) -> tuple[tuple[Account, ...], str | None]:
+    """Return the accounts that *target* means, and the mailbox if it names one; raise Refused for an unknown one."""
+    if target is None:
+        return config.accounts, None
+    name, _, mailbox = target.partition("/")
+    found = tuple(account for account in config.accounts if account.name == name)
+    if not found:
+        known = [account.name for account in config.accounts]
+        near = get_close_matches(name, known, n=1)
+        mend = f'did you mean "{near[0]}"?' if near else f"there are: {', '.join(known)}"
+        raise Refused(f'{config.file}: no account is called "{name}"; {mend}')
+    return found, mailbox or None

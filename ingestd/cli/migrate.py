@@ -1,0 +1,33 @@
+"""`ingestd migrate`: bring the store up to this version."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from .command import KEEP, Session, command
+
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what is missing; change nothing.")]
+
+
+def register(app: typer.Typer) -> None:
+    command(app, migrate, KEEP)
+
+
+def migrate(session: Session, dry_run: DryRun = False) -> None:
+    """Build the indexes that are missing.
+
+    The daemon builds them while a collection is empty. On a large one that takes a while and costs the server, so it
+    is left to you to choose the time.
+    """
+    from ..daemon import reading
+    from ..store import indexes
+
+    with reading(session.config) as database:
+        missing = indexes.missing(database)
+        if missing and not dry_run:
+            session.output.note(f"building {', '.join(missing)}")
+            indexes.build(database)
+    what = "missing" if dry_run else "built"
+    session.output.emit({what: missing}, f"{what}: {', '.join(missing) or 'nothing'}")

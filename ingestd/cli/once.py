@@ -1,0 +1,130 @@
+"""`ingestd once`: one pass over every mailbox."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from datetime import date, timedelta
+from types import TracebackType
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+import typer
+
+from ..errors import Refused
+from ..summary import Summary
+from ..units import duration
+from . import summaries
+from .choice import Target, chosen
+from .command import FINDING, INTERRUPTED, SERVE, Session, command
+from .output import Output, Progress
+
+if TYPE_CHECKING:
+    from ..visit import Order, Outcome
+
+Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="At most N messages of each mailbox.")]
+Since = Annotated[
+    str | None,
+    typer.Option(metavar="DATE", help='Only mail since this day (2026-01-31) or of this age ("90d").'),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be taken; change nothing.")]
+
+
+def register(app: typer.Typer) -> None:
+    command(app, once, SERVE)
+
+
+def once(
+    session: Session, target: Target = None, limit: Limit = None, since: Since = None, dry_run: DryRun = False
+) -> int | None:
+    """Fetch what is new in every mailbox, store it, and say what was done.
+
+    Run it again at any time, also after a crash: what is stored is neither fetched nor stored again. On Ctrl-C it
+    finishes what is being stored, and ends.
+    """
+    from ..service import Signals, once
+    from ..visit import Order
+
+    accounts, mailbox = chosen(session.config, target)
+    order = Order(mailbox, _since(since), limit)
+    if dry_run:
+        return _preview(session, target, order)
+    with Signals().caught() as signals, Watching(session.output) as watch:
+        outcomes = once(session.config, accounts, order, watch, signals)
+    _tell(session.output, outcomes)
+    if signals.received:
+        return INTERRUPTED
+    return FINDING if any(outcome.errors for outcome in outcomes) else None
+
+
+def _preview(session: Session, target: str | None, order: Order) -> int | None:
+    from ..check import examine
+    from ..daemon import reading
+    from ..visit import Outcome
+
+    with reading(session.config) as database:
+        findings = [examine(database, account, order) for account in chosen(session.config, target)[0]]
+    outcomes = [Outcome(finding.account, finding.previews, finding.errors) for finding in findings]
+    if not session.output.json:
+        for summary in (summary for outcome in outcomes for summary in outcome.summaries):
+            session.output.emit(None, summaries.seen(summary))
+    _tell(session.output, outcomes)
+    session.output.note("dry run: nothing was fetched, and nothing changed")
+    return FINDING if any(outcome.errors for outcome in outcomes) else None
+
+
+def _tell(output: Output, outcomes: list[Outcome]) -> None:
+    """Say what it all came to; errors on stderr."""
+    every = [summary for outcome in outcomes for summary in outcome.summaries]
+    if output.json:
+        output.emit({"accounts": [_data(outcome) for outcome in outcomes]}, "")
+    elif advice := summaries.advice(every):
+        output.emit(None, advice)
+    for outcome in outcomes:
+        for error in outcome.errors:
+            output.complain(str(error))
+
+
+def _data(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "account": outcome.account,
+        "mailboxes": [summaries.as_data(summary) for summary in outcome.summaries],
+        "errors": [str(error) for error in outcome.errors],
+    }
+
+
+def _since(text: str | None) -> date | timedelta | None:
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text) if "-" in text else duration(text)
+    except ValueError as error:
+        raise Refused(f'--since {text}: must be a day such as 2026-01-31, or an age such as "90d"') from error
+
+
+class Watching:
+    """Shows passes as they go on: a bar on a terminal, now and then a line elsewhere, and a line at the end of each."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._stack = ExitStack()
+        self._progress: Progress | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def began(self, account: str, mailbox: str, due: int) -> None:
+        self._progress = self._stack.enter_context(self._output.progress(f"{account}/{mailbox}", due))
+
+    def advanced(self, messages: int, size_bytes: int) -> None:
+        if self._progress:
+            self._progress.advance(messages)
+
+    def ended(self, summary: Summary) -> None:
+        self._stack.close()
+        self._progress = None
+        if not self._output.json:
+            self._output.emit(None, f"{summaries.seen(summary)}\n{summaries.done(summary)}")

@@ -1,0 +1,61 @@
+"""How counts of messages are put into words that add up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+from ..summary import REASONS, Summary
+from ..units import duration_text, size_text
+
+
+def as_data(summary: Summary) -> dict[str, Any]:
+    """The summary for JSON: every count, by its name."""
+    names = [name for name in Summary.__slots__ if name != "left_out"]
+    counts = {name: getattr(summary, name) for name in names}
+    return {**counts, "left_out": dict(summary.left_out), "remaining": summary.remaining}
+
+
+def done(summary: Summary) -> str:
+    """What became of the selected: `work/INBOX: 214 selected = 209 stored + 5 copies; 2.1 MiB in 0.41 s`."""
+    became = {
+        "stored": summary.stored,
+        "copies of known messages": summary.copies,
+        "vanished before we had them": summary.vanished,
+        "failed, tried again later": summary.failed - summary.quarantined,
+        "quarantined": summary.quarantined,
+        "older than `since`": summary.too_old,
+        "remaining": summary.remaining,
+    }
+    spent = f"{size_text(summary.size_bytes)} in {duration_text(timedelta(seconds=summary.seconds))}"
+    noted = {"parsed in part": summary.parsed_partly, "kept raw, unparsed": summary.unparsed}
+    notes = "".join(f"; {count:,} {what}" for what, count in noted.items() if count)
+    return f"{_name(summary)}: {summary.selected:,} selected = {_sum(became)}; {spent}{notes}"
+
+
+def seen(summary: Summary) -> str:
+    """What lies on the server: `work/INBOX: 18,420 on the server = 214 selected + 18,206 already read ...`."""
+    parts = {
+        "known before": summary.known_before,
+        "selected": summary.selected,
+        **{REASONS[why]: count for why, count in summary.left_out.items()},
+    }
+    return f"{_name(summary)}: {summary.on_server:,} on the server = {_sum(parts)}"
+
+
+def advice(summaries: Iterable[Summary]) -> str | None:
+    """What to do about mail that the default leaves out, if there is any."""
+    count = sum(summary.left_out.get("seen_at_baseline", 0) for summary in summaries)
+    if not count:
+        return None
+    return f'{count:,} already read will not be archived. For a full archive: select = "all".'
+
+
+def _name(summary: Summary) -> str:
+    return f"{summary.account}/{summary.mailbox}"
+
+
+def _sum(parts: dict[str, int]) -> str:
+    """`209 stored + 5 copies`; parts of nothing are left out, unless all are."""
+    return " + ".join(f"{count:,} {what}" for what, count in parts.items() if count) or "0"
