@@ -131,10 +131,12 @@ def _utc(text: str) -> datetime | None:
     if plain := plain_date(text):
         return plain
     try:
-        value: datetime | None = parse_mail_date(text).value
+        result = parse_mail_date(text)
     except Exception:  # noqa: BLE001 - hostile input; the standard library has its turn
-        value = None
-    return value or _utc_by_stdlib(text)
+        return _utc_by_stdlib(text)
+    # A date that can be read and cannot be is none: the standard library would make one of it.
+    value: datetime | None = result.value
+    return value or (_utc_by_stdlib(text) if "invalid-date-syntax" in result.reasons else None)
 
 
 def _utc_by_stdlib(text: str) -> datetime | None:
