@@ -155,7 +155,7 @@ class ImapScript:
 
     def _turn(self, connection: socket.socket, line: bytes) -> None:
         tag, _, command = line.rstrip(b"\r\n").partition(b" ")
-        text = command.decode("utf-8")
+        text = command.decode("utf-8", "replace")  # who takes us for a TLS server says hello in binary
         with self._lock:
             self.commands.append(text)
         beginnings = [beginning for beginning in self.replies if text.startswith(beginning)]

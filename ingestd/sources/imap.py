@@ -53,7 +53,7 @@ class ImapAccount:
         self._raw_names: dict[str, bytes] = {}
         self._in_use = Lock()
         self._switch = Switch()
-        self._entered = self._aborted = False
+        self._entered = False
 
     def __enter__(self) -> Self:
         """Connect and log in; raise Unavailable or Refused."""
@@ -92,7 +92,7 @@ class ImapAccount:
         return ImapMailbox(self, mailbox, writable=writable)
 
     def abort(self) -> None:
-        """End what another thread does over the connection, even while it waits for the server. Nothing works after it."""
+        """End what another thread waits for, even for a login. Only leaving the `with` block works after it."""
         self._switch.turn_off()
 
     # --- for the mailboxes of this account
@@ -101,11 +101,9 @@ class ImapAccount:
         """The session, a fresh one after `drop`."""
         if not self._entered:
             raise RuntimeError(f"account {self.name} is not open")
-        if self._aborted:
-            raise Unavailable(f"account {self.name}: stopped")
+        if self._switch.off:
+            raise Unavailable(f"account {self.name}: told to stop")
         if self._session is None:
-            if self._switch.off:
-                raise Unavailable(f"account {self.name}: the connection was told to stop")
             self._session = Session(self.name, self.server, self._switch)
         return self._session
 
@@ -114,12 +112,6 @@ class ImapAccount:
         session, self._session, self.opened = self._session, None, None
         if session:
             session.close()
-
-    def abort(self) -> None:
-        """End whatever another thread waits for. Only leaving the `with` block works after it."""
-        self._aborted = True
-        if session := self._session:
-            session.abort()
 
     def ask(self, what: str, command: bytes) -> Answer:
         """Send one command; a connection that breaks over it is dropped, and Unavailable."""
@@ -262,10 +254,6 @@ class ImapMailbox:
             ) from error
 
     # --- the connection
-
-    def abort(self) -> None:
-        """End a `fetch` that runs in another thread, even while it waits for the server. Nothing works after it."""
-        self._account.abort()
 
     def session(self) -> Session:
         """The session with this mailbox open; raise Unavailable when its UIDs have lost their meaning meanwhile."""

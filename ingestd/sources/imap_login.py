@@ -20,7 +20,7 @@ from imapclient.exceptions import LoginError
 
 from ..errors import IngestError, Refused, Unavailable
 from .imap_answers import Answer, quoted, refusal
-from .imap_wire import Broken, Client, tls_context
+from .imap_wire import Broken, Client, Switch, tls_context
 
 Tls = Literal["implicit", "starttls", "none"]
 
@@ -54,11 +54,18 @@ class Server:
     timeout: float = 60.0  # seconds without progress
 
 
-def log_in(account: str, server: Server) -> Client:
+def log_in(account: str, server: Server, switch: Switch) -> Client:
     """Return a connection that is encrypted as asked and logged in; raise Unavailable or Refused."""
     context = _context(account, server)
     with _sorted_errors(account, server):
-        client = Client(server.host, server.port, context, implicit=server.tls == "implicit", timeout=server.timeout)
+        client = Client(
+            server.host,
+            server.port,
+            context,
+            implicit=server.tls == "implicit",
+            timeout=server.timeout,
+            switch=switch,
+        )
         try:
             _encrypt(account, server, client, context)
             _authenticate(account, server, client)

@@ -43,10 +43,6 @@ class Session:
         """Drop the connection without a word."""
         self._wire.shutdown()
 
-    def abort(self) -> None:
-        """End what another thread waits for: it finds the connection broken. Closing is left to that thread."""
-        self._wire.wake()
-
     def log_out(self) -> None:
         """Take leave, if the server still listens, and close."""
         with suppress(Broken, imaplib.IMAP4.error):  # it owes us nothing any more

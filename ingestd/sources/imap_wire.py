@@ -133,11 +133,6 @@ class Wire(imaplib.IMAP4):
             self.sock.shutdown(socket.SHUT_RDWR)
         self.sock.close()
 
-    def wake(self) -> None:
-        """Wake whoever waits for the server, from another thread; the connection is of no use after it."""
-        with suppress(OSError):  # it may be closed already, from either side
-            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)  # past ssl's own, which is not made for two threads
-
     def encrypt(self, context: ssl.SSLContext) -> None:
         """Do STARTTLS, and forget all that was said before. Raises what ssl raises, and `Broken` when refused."""
         status, _ = self.xatom("STARTTLS")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -423,6 +425,30 @@ def test_a_reader_who_leaves_takes_the_connection_with_him(server: ImapScript, s
 
         assert account.mailboxes(["INBOX"]) == ["INBOX"]
         assert server.connections == 2
+
+
+@pytest.mark.parametrize("where", [BODY_OF_SICK, "UID FETCH 1:6", "EXAMINE", "AUTHENTICATE"])
+def test_a_fetch_can_be_ended_from_another_thread_while_it_waits(server: ImapScript, spool: Spool, where: str) -> None:
+    waiting = Event()
+
+    def silent(turn: Turn) -> None:
+        waiting.set()
+        turn.hang()
+
+    with ImapAccount("work", server.account(timeout=60)) as account:
+        mailbox = account.open("INBOX")
+        server.replies[BODY_OF_SICK] = goodbye
+        server.replies[where] = silent
+        with ThreadPoolExecutor() as pool, spool.lane() as lane:
+            fetch = pool.submit(lambda: list(mailbox.fetch(UIDSet.span(1, 6), lane, epoch=1)))
+            assert waiting.wait(10)
+
+            mailbox.abort()
+
+            with pytest.raises(Unavailable, match="told to stop"):
+                fetch.result(timeout=10)
+        with pytest.raises(Unavailable):
+            mailbox.search("ALL")
 
 
 def test_a_message_larger_than_the_spool_fails_alone(server: ImapScript, tmp_path: Path) -> None:
