@@ -78,28 +78,31 @@ def main() -> None:
 
 
 def serve(directory: Directory, ready: Callable[[], None], seconds: float) -> None:
-    """Run the server until its last holder is gone. Calls *ready* when it can be used.
-
-    A server that dies under its holders is started again on the same port, where their clients find it.
-    """
+    """Run the server until its last holder is gone. Calls *ready* when it can be used."""
     with directory.locked(directory.in_use, time.monotonic() + seconds, "the server before it to end") as in_use:
         directory.withdraw()
         password = directory.password()
         launch = _Launch(directory, in_use, seconds)
         if not directory.data.exists():
             _create(directory, launch, password)
-        port = 0
-        for _ in range(1 + RESTARTS):
-            with launch.server(directory.data, "--auth", port=port) as server:
-                port = server.port
-                _demand_own_users(directory, server.running(password))
-                directory.publish(server.running(password))
-                ready()
-                if _unheld(directory, server):
-                    directory.withdraw()
-                    return
-        directory.withdraw()
-        raise StoreUnavailable(f"{directory}: the server keeps dying; see {directory.log}")
+        try:
+            _keep_up(directory, launch, password, ready)
+        finally:
+            directory.withdraw()
+
+
+def _keep_up(directory: Directory, launch: _Launch, password: str, ready: Callable[[], None]) -> None:
+    """Run the server, and start it again where its holders' clients look for it, should it die under them."""
+    port = 0
+    for _ in range(1 + RESTARTS):
+        with launch.server(directory.data, "--auth", port=port) as server:
+            port, running = server.port, server.running(password)
+            _demand_own_users(directory, running)
+            directory.publish(running)
+            ready()
+            if _unheld(directory, server):
+                return
+    raise StoreUnavailable(f"{directory}: the server keeps dying; see {directory.log}")
 
 
 def _create(directory: Directory, launch: _Launch, password: str) -> None:
