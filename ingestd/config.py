@@ -36,6 +36,7 @@ from .config_values import (
     at_least,
     between,
     encrypted,
+    expanded,
     local,
     loopback,
     user,
@@ -45,7 +46,6 @@ __all__ = ["Account", "Config", "ConfigError", "Daemon", "Imap", "Secret", "Stor
 
 TABLES = ("include", "store", "daemon", "account")
 PORTS = {"implicit": 993, "starttls": 143, "none": 143}
-SHOWN = 20  # mistakes told at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +69,7 @@ def load(path: Path | None = None) -> Config:
     accounts = tuple(filter(None, [_checked(Account, "account", table, lines) for table in written]))
     lines += _none_or_twice(file, written)
     if lines or store is None or daemon is None:
-        more = [f"{file}: and {len(lines) - SHOWN:,} more mistakes"] if len(lines) > SHOWN else []
-        raise ConfigError("\n".join(lines[:SHOWN] + more))
+        raise ConfigError.of(lines)
     return Config(file, store, daemon, accounts)
 
 
@@ -157,8 +156,12 @@ class Store(Table):
 
 def _spool() -> Path:
     """$STATE_DIRECTORY is what systemd gives a service; it may name several, the first is ours."""
-    state = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
-    return (Path(state) if state else Path("~/.local/state/ingestd").expanduser()) / "spool"
+    if state := os.environ.get("STATE_DIRECTORY", "").partition(":")[0]:
+        return Path(state) / "spool"
+    try:
+        return expanded(Path("~/.local/state/ingestd/spool"))
+    except ValueError:  # a user without a home directory
+        return Path("/var/lib/ingestd/spool")
 
 
 class Daemon(Table):

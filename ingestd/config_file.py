@@ -8,18 +8,23 @@ from __future__ import annotations
 import os
 import stat
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
+from glob import glob, has_magic
 from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from .config_values import expanded
 from .errors import Refused
 
 SIZE_LIMIT = 4 << 20  # bytes of one file
+SHOWN = 20  # mistakes told at once
+LINE_LIMIT = 1000  # characters of one
 
 # Keys of later versions: refused by name, since a key that is read and not obeyed is a lie.
 LATER = frozenset({"idle", "pop3", "oauth"})
@@ -27,6 +32,13 @@ LATER = frozenset({"idle", "pop3", "oauth"})
 
 class ConfigError(Refused):
     """The configuration cannot be used. One line a mistake, each naming the file, the key and the mend."""
+
+    @classmethod
+    def of(cls, lines: Sequence[str]) -> ConfigError:
+        """Tell the first of *lines*, each as one line whatever strange key it names."""
+        shown = ["".join(c if c.isprintable() else "?" for c in line[:LINE_LIMIT]) for line in lines[:SHOWN]]
+        more = [f"and {len(lines) - SHOWN:,} more mistakes"] if len(lines) > SHOWN else []
+        return cls("\n".join(shown + more))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +52,34 @@ class Written:
     def name(self) -> str:
         """The account's name, or "" while it has none that can be shown."""
         name = self.values.get("name") if isinstance(self.values, dict) else None
-        return name if isinstance(name, str) and name.isprintable() else ""
+        return name if isinstance(name, str) and name.isprintable() and len(name) <= 100 else ""
 
 
 def find(path: Path | None) -> Path:
     """Return the file to read: *path*, or the first that exists of the usual places; raise ConfigError if none does."""
-    if path is not None:
-        return path.expanduser().absolute()
     # Never the working directory: a configuration can run commands.
-    if named := os.environ.get("INGESTD_CONFIG"):
-        return Path(named).expanduser().absolute()
-    home = Path("~/.config/ingestd/ingestd.toml").expanduser()
-    places = (home, Path("/etc/ingestd/ingestd.toml"))
+    named = path or (Path(os.environ["INGESTD_CONFIG"]) if os.environ.get("INGESTD_CONFIG") else None)
+    if named:
+        return _expanded(named, named).absolute()
+    places = [*_at_home(), Path("/etc/ingestd/ingestd.toml")]
     for place in places:
         if place.exists():
             return place
     looked = ", ".join(("--config", "$INGESTD_CONFIG", *map(str, places)))
-    raise ConfigError(f"no configuration found; looked at {looked}; write one with: ingestd init --print > {home}")
+    raise ConfigError(f"no configuration found; looked at {looked}; write one with: ingestd init --print > {places[0]}")
+
+
+def _at_home() -> Iterator[Path]:
+    """A service may run as a user without a home directory; then there is no such place."""
+    with suppress(ValueError):
+        yield expanded(Path("~/.config/ingestd/ingestd.toml"))
+
+
+def _expanded(path: Path, said_of: Path) -> Path:
+    try:
+        return expanded(path)
+    except ValueError as error:
+        raise ConfigError(f"{said_of}: {path}: {error}") from error
 
 
 def read(file: Path) -> dict[str, Any]:
@@ -87,13 +110,14 @@ def _content(file: Path) -> bytes:
 
 def included(file: Path, pattern: object) -> list[Path]:
     """Return the files that `include = pattern` of *file* names, in order of name."""
-    if not isinstance(pattern, str) or not pattern:
+    if not isinstance(pattern, str) or not pattern.strip() or not pattern.isprintable():
         raise ConfigError(f'{file}: include: must be a file or a pattern, e.g. include = "accounts.d/*.toml"')
-    path = file.parent / Path(pattern).expanduser()
-    found = sorted(path.parent.glob(path.name))
-    if not found and not set(path.name) & set("*?["):
-        raise ConfigError(f"{file}: include: {path}: no such file")
-    return found
+    start = str(_expanded(Path(pattern), file))
+    # Unlike Path.glob this takes any text, a pattern in any part of it, and absolute ones.
+    found = sorted(file.parent / name for name in glob(start, root_dir=file.parent))  # noqa: PTH207
+    if not found and not has_magic(start):
+        raise ConfigError(f"{file}: include: {file.parent / start}: no such file")
+    return [other for other in found if other != file]
 
 
 # --- telling mistakes

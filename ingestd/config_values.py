@@ -38,8 +38,16 @@ def _beside_the_file(value: object, info: ValidationInfo) -> Path:
     """A relative path starts at the file it is written in."""
     if not isinstance(value, str | Path) or not str(value) or not str(value).isprintable():
         raise ValueError("must be a path")
-    path = Path(value).expanduser()
+    path = expanded(Path(value))
     return Path(os.path.normpath(info.context["directory"] / path)) if info.context else path
+
+
+def expanded(path: Path) -> Path:
+    """*path* with `~` or `~user` replaced; raise ValueError when there is no such home directory."""
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ValueError("begins with a home directory that is not known here; write it out") from error
 
 
 def at_least(smallest: str) -> AfterValidator:

@@ -292,6 +292,36 @@ def test_accounts_may_stand_in_files_of_their_own(write: Write, tmp_path: Path) 
     assert accounts[1].imap.ca_file == tmp_path / "accounts.d/ca.pem"
 
 
+def test_a_home_directory_that_is_not_known_is_a_mistake(write: Write) -> None:
+    said = mistake(write(f"{STORE}[daemon]\nspool_dir = '~nobody-of-that-name/x'\n{ACCOUNT}{IMAP}"))
+
+    assert said == "[daemon] spool_dir: begins with a home directory that is not known here; write it out"
+
+
+def test_a_service_without_a_home_directory_has_a_spool_and_looks_elsewhere(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def homeless(path: Path) -> Path:
+        if str(path).startswith("~"):
+            raise RuntimeError("Could not determine home directory.")
+        return path
+
+    file = write(STORE + ACCOUNT + IMAP)
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    monkeypatch.delenv("INGESTD_CONFIG", raising=False)
+    monkeypatch.setattr(Path, "expanduser", homeless)
+
+    assert load(file).daemon.spool_dir == Path("/var/lib/ingestd/spool")
+    if not Path("/etc/ingestd/ingestd.toml").exists():
+        with pytest.raises(ConfigError, match="init --print > /etc/ingestd/ingestd"):
+            load()
+
+
+@pytest.mark.parametrize("pattern", ["3", '""', '"a\\nb"', '"~nobody-of-that-name/*.toml"'])
+def test_an_include_that_names_no_files_is_a_mistake(write: Write, pattern: str) -> None:
+    assert re.search("include|home directory", mistake(write(f"include = {pattern}\n{STORE}{ACCOUNT}{IMAP}")))
+
+
 # --- mistakes
 
 
@@ -366,9 +396,18 @@ def test_all_mistakes_are_told_at_once(write: Write) -> None:
 
 
 def test_no_more_mistakes_are_told_than_a_screen_holds(write: Write) -> None:
-    said = mistake(write(STORE + "\n".join(f"[[account]]\nname = 'a{i}'" for i in range(100))))
+    file = write(STORE + "\n".join(f"[[account]]\nname = 'a{i}'" for i in range(100)))
 
-    assert said.splitlines()[-1] == "and 80 more mistakes"
+    with pytest.raises(ConfigError, match=r"\nand 80 more mistakes$") as refusal:
+        load(file)
+
+    assert len(str(refusal.value).splitlines()) == 21
+
+
+def test_a_strange_key_is_told_on_one_line(write: Write) -> None:
+    said = mistake(write(f'{STORE}"a\\nb\\u001b[2J" = 1\n{ACCOUNT}{IMAP}'))
+
+    assert said.startswith("[store] a?b?[2J: unknown key")
 
 
 def test_two_accounts_of_one_name_are_refused(write: Write, tmp_path: Path) -> None:
@@ -386,6 +425,14 @@ def test_a_mistake_in_an_included_file_names_that_file(write: Write) -> None:
 
     with pytest.raises(ConfigError, match="^" + re.escape(f"{other}: [account.imap] prot: ")):
         load(file)
+
+
+def test_a_pattern_that_matches_the_file_itself_includes_the_others(write: Write) -> None:
+    write(ACCOUNT.replace("work", "b") + IMAP, "b.toml")
+
+    config = load(write(f'include = "*.toml"\n{STORE}{ACCOUNT}{IMAP}'))
+
+    assert [account.name for account in config.accounts] == ["work", "b"]
 
 
 def test_an_included_file_holds_only_accounts(write: Write) -> None:
