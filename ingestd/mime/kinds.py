@@ -33,9 +33,11 @@ def kind(root: Part, fields: Fields, attachments: Sequence[Attachment], *, invit
 
 
 def _report_type(root: Part) -> str | None:
+    """What a multipart/report reports, by its parameter or, where that is missing, by its second part."""
     if root.content_type != "multipart/report":
         return None
-    return (root.type.text("report-type") or "").lower()
+    second = root.parts[1].content_type if len(root.parts) > 1 else ""
+    return (root.type.text("report-type") or second.removeprefix("message/")).lower()
 
 
 def _bounced(fields: Fields) -> bool:

@@ -70,12 +70,13 @@ def _understood(raw: Raw) -> Message:
     tree = scan(raw)
     fields = Fields(tree.root.block)
     letters = [_letter(raw, part, holder) for part, holder in _messages(tree.root)]
-    outer, within = letters[0], letters[1:]
+    outer = letters[0]
     said = outer.body
     assert said is not None
     whole_text = attachments.attachment(raw, said.cut, inline=False) if said.cut else None
     found = [found for letter in letters for found in letter.found] + ([whole_text] if whole_text else [])
     kept, blobs = segments(raw, found)
+    digests = {each.attachment.part: each.attachment.sha256 for each in found}
 
     date, hops = fields.moment("date"), fields.hops()
     received_at = hops[0].date if hops else None
@@ -121,7 +122,7 @@ def _understood(raw: Raw) -> Message:
         text_blob=whole_text.attachment.sha256 if whole_text else None,
         html=said.html,
         attachments=outer.attachments,
-        embedded=tuple(_embedded(letter, letters) for letter in within),
+        embedded=tuple(_embedded(letter, digests) for letter in letters[1:]),
         received=hops,
         list_id=fields.list_id(),
         list_unsubscribe=fields.text("list-unsubscribe"),
@@ -151,17 +152,16 @@ def _letter(raw: Raw, root: Part, holder: Part | None) -> _Letter:
     return letter
 
 
-def _embedded(letter: _Letter, letters: list[_Letter]) -> Embedded:
+def _embedded(letter: _Letter, digests: dict[str, str]) -> Embedded:
     holder = letter.holder
     assert holder is not None
-    slice_ = next(a for other in letters for a in other.attachments if a.part == holder.number)
     fields = Fields(letter.root.block)
     senders, date = fields.addresses("from"), fields.moment("date")
     return Embedded(
         part=holder.number,
         offset=holder.body,
         size_bytes=holder.end - holder.body,
-        sha256=slice_.sha256,
+        sha256=digests[holder.number],
         message_id=fields.id("message-id"),
         subject=fields.text("subject"),
         from_=senders[0] if senders else None,

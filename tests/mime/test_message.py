@@ -117,6 +117,7 @@ def report(kind: str, *parts: str) -> str:
     [
         ("From: a@b.c\n\nhi", "personal"),
         (report("delivery-status"), "bounce"),
+        (multipart("report", part("sorry"), part("Action: failed", "message/delivery-status")), "bounce"),
         ("Return-Path: <>\nFrom: MAILER-DAEMON@x.y\n\nsorry", "bounce"),
         ("Return-Path: <>\nFrom: a@b.c\n\nhi", "personal"),
         (report("disposition-notification"), "receipt"),
