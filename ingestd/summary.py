@@ -14,12 +14,6 @@ from .message import Failed, LeftOut, RawMessage, Vanished
 from .store.mailboxes import Memory
 from .uidset import UIDSet
 
-REASONS = {  # why a message is left out, in words
-    "seen_at_baseline": "already read at first sight",
-    "older_than_since": "older than `since`",
-    "not_in_program": "not in the search program",
-}
-
 
 @dataclass(slots=True)
 class Summary:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..config import Account, Config
 from ..errors import Refused
+
+if TYPE_CHECKING:
+    from ..config import Account, Config
 
 Target = Annotated[
     str | None,

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 import typer
 
 from ..errors import Refused
-from ..summary import Summary
 from ..units import duration
 from . import summaries
 from .choice import Target, chosen
@@ -18,6 +17,7 @@ from .command import FINDING, INTERRUPTED, SERVE, Session, command
 from .output import Output, Progress
 
 if TYPE_CHECKING:
+    from ..summary import Summary
     from ..visit import Order, Outcome
 
 Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="At most N messages of each mailbox.")]

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..summary import REASONS, Summary
 from ..units import duration_text, size_text
+
+if TYPE_CHECKING:
+    from ..summary import Summary
+
+REASONS = {  # why a message is left out, in words
+    "seen_at_baseline": "already read at first sight",
+    "older_than_since": "older than `since`",
+    "not_in_program": "not in the search program",
+}
 
 
 def as_data(summary: Summary) -> dict[str, Any]:
     """The summary for JSON: every count, by its name."""
-    names = [name for name in Summary.__slots__ if name != "left_out"]
+    names = [name for name in type(summary).__slots__ if name != "left_out"]
     counts = {name: getattr(summary, name) for name in names}
     return {**counts, "left_out": dict(summary.left_out), "remaining": summary.remaining}
 
