@@ -247,11 +247,12 @@ class _Log:
         self._path = path
 
     def write(self, piece: bytes) -> None:
-        with self._path.open("ab") as file:
-            file.write(piece)
-            full = file.tell() > LOG_BYTES
-        if full:
-            self._path.replace(self._path.with_name(self._path.name + ".1"))
+        with suppress(OSError):  # a full disk costs the log; that the store fails, its clients are told
+            with self._path.open("ab") as file:
+                file.write(piece)
+                full = file.tell() > LOG_BYTES
+            if full:
+                self._path.replace(self._path.with_name(self._path.name + ".1"))
 
 
 class _Report:
