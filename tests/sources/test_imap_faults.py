@@ -445,7 +445,7 @@ def test_a_fetch_can_be_ended_from_another_thread_while_it_waits(server: ImapScr
 
             mailbox.abort()
 
-            with pytest.raises(Unavailable, match="told to stop"):
+            with pytest.raises(Unavailable):
                 fetch.result(timeout=10)
         with pytest.raises(Unavailable):
             mailbox.search("ALL")

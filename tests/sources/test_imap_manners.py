@@ -1,0 +1,237 @@
+"""Servers with manners of their own: what they leave out, spell otherwise, or cannot do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from ingestd.errors import Refused, Unavailable
+from ingestd.message import RawMessage
+from ingestd.sources.imap import ImapAccount, ImapMailbox
+from ingestd.spool import Spool
+from ingestd.uidset import UIDSet
+
+from ..imap_script import ImapScript
+
+
+@pytest.fixture
+def server() -> Iterator[ImapScript]:
+    with ImapScript({1: b"one", 5: b"five"}) as script:
+        yield script
+
+
+@pytest.fixture
+def account(server: ImapScript) -> Iterator[ImapAccount]:
+    with ImapAccount("work", server.account()) as account:
+        yield account
+
+
+def answers(server: ImapScript, command: str, *lines: bytes) -> None:
+    server.replies[command] = lambda turn: turn.send(b"\r\n".join((*lines, b"%t OK done")))
+
+
+def only_message(mailbox: ImapMailbox, directory: Path) -> RawMessage:
+    with Spool(directory) as spool, spool.lane() as lane:
+        (message,) = mailbox.fetch(UIDSet.span(1, 1), lane, epoch=1)
+        assert isinstance(message, RawMessage)
+        return message
+
+
+# --- opening
+
+
+def test_a_missing_uidnext_is_asked_for(server: ImapScript, account: ImapAccount) -> None:
+    answers(server, "EXAMINE", b"* 2 EXISTS", b"* OK [UIDVALIDITY 7]")
+    answers(server, "STATUS", b"* STATUS INBOX (UIDNEXT 12)")
+
+    assert account.open("INBOX").uidnext == 12
+
+
+def test_a_uidnext_that_nobody_tells_comes_from_the_last_message(server: ImapScript, account: ImapAccount) -> None:
+    answers(server, "EXAMINE", b"* 2 EXISTS", b"* OK [UIDVALIDITY 7]")
+    answers(server, "STATUS")
+    answers(server, "UID FETCH *", b"* 2 FETCH (UID 5)")
+
+    assert account.open("INBOX").uidnext == 6
+
+
+def test_an_empty_mailbox_without_uidnext_begins_at_one(server: ImapScript, account: ImapAccount) -> None:
+    answers(server, "EXAMINE", b"* 0 EXISTS", b"* OK [UIDVALIDITY 7]")
+    answers(server, "STATUS")
+
+    assert account.open("INBOX").uidnext == 1
+
+
+@pytest.mark.parametrize("said", [b"* 2 EXISTS", b"* OK [UIDVALIDITY 0]", b"* OK [UIDVALIDITY x]"])
+def test_a_mailbox_without_uidvalidity_is_refused(server: ImapScript, account: ImapAccount, said: bytes) -> None:
+    answers(server, "EXAMINE", said)
+
+    with pytest.raises(Refused, match="gives no UIDVALIDITY"):
+        account.open("INBOX")
+
+
+def test_a_mailbox_that_opens_read_only_is_not_taken_for_writable(server: ImapScript, account: ImapAccount) -> None:
+    server.replies["SELECT"] = lambda turn: turn.send(b"* OK [UIDVALIDITY 7]\r\n%t OK [READ-ONLY] only look")
+
+    with pytest.raises(Refused, match="only read"):
+        account.open("INBOX", writable=True)
+
+
+# --- names
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "asked"),
+    [
+        (b'* LIST (\\HasNoChildren) "/" "R&-D"', "R&D", b'"R&-D"'),
+        (b'* LIST () "." INBOX.Gr&APYA3w-e', "INBOX.Größe", b'"INBOX.Gr&APYA3w-e"'),
+        (b"* LIST () NIL Flat", "Flat", b'"Flat"'),
+        (b'* LIST () "/" {5}\r\nspace', "space", b'"space"'),
+        (b'* LIST () "/" "a \\"quoted\\" \\\\ one"', 'a "quoted" \\ one', b'"a \\"quoted\\" \\\\ one"'),
+        ('* LIST () "/" "Größe"'.encode(), "Größe", '"Größe"'.encode()),
+        (b'* LIST () "/" 2026', "2026", b'"2026"'),
+        (b'* LIST () "/" "&broken"', "&broken", b'"&broken"'),
+        (b'* list () "/" inbox', "INBOX", b'"inbox"'),
+    ],
+)
+def test_a_listed_name_is_decoded_and_asked_for_as_it_was_written(
+    server: ImapScript, account: ImapAccount, line: bytes, name: str, asked: bytes
+) -> None:
+    answers(server, "LIST", line)
+
+    assert account.mailboxes(["*"]) == [name]
+    account.open(name)
+
+    assert server.commands[-1].encode() == b"EXAMINE " + asked
+
+
+def test_a_slash_in_a_pattern_stands_for_the_servers_delimiter(server: ImapScript, account: ImapAccount) -> None:
+    answers(server, "LIST", b'* LIST () "." INBOX', b'* LIST () "." INBOX.2025', b'* LIST () "." INBOX.2026.Q1')
+
+    assert account.mailboxes(["INBOX/%"]) == ["INBOX.2025"]
+    assert account.mailboxes(["INBOX/2026/Q1"]) == ["INBOX.2026.Q1"]
+
+
+def test_what_cannot_be_opened_is_left_out(server: ImapScript, account: ImapAccount) -> None:
+    answers(server, "LIST", b'* LIST () "/" A', b'* LIST (\\Noselect) "/" B', b'* LIST (\\NonExistent) "/" C')
+
+    assert account.mailboxes(["*"]) == ["A"]
+
+
+def test_a_name_that_is_not_listed_is_tried_as_it_is(server: ImapScript, account: ImapAccount) -> None:
+    answers(server, "STATUS", b"* STATUS Hidden (UIDVALIDITY 3)")
+
+    assert account.mailboxes(["Hidden"]) == ["Hidden"]
+
+
+@pytest.mark.parametrize("line", [b"* LIST (", b"* LIST nothing", b"garbage"])
+def test_a_mailbox_list_that_makes_no_sense_is_not_half_believed(
+    server: ImapScript, account: ImapAccount, line: bytes
+) -> None:
+    answers(server, "LIST", b'* LIST () "/" A', line)
+
+    with pytest.raises(Unavailable):
+        account.mailboxes(["*"])
+
+
+# --- metadata
+
+
+@pytest.mark.parametrize(
+    ("items", "date"),
+    [
+        (b'INTERNALDATE " 1-Feb-2026 01:30:00 +0200"', datetime(2026, 1, 31, 23, 30, tzinfo=UTC)),
+        (b'INTERNALDATE "01-Feb-2026 01:30:00 -0530"', datetime(2026, 2, 1, 7, 0, tzinfo=UTC)),
+        (b'INTERNALDATE "nonsense"', None),
+        (b'INTERNALDATE "31-Dec-9999 23:00:00 -1400"', None),
+        (b"INTERNALDATE NIL", None),
+        (b"RFC822.SIZE 3", None),
+    ],
+)
+def test_an_internal_date_is_utc_or_none(
+    server: ImapScript, account: ImapAccount, tmp_path: Path, items: bytes, date: datetime | None
+) -> None:
+    answers(server, "UID FETCH 1 (UID FLAGS", b"* 1 FETCH (UID 1 %s)" % items)
+
+    assert only_message(account.open("INBOX"), tmp_path).internal_date == date
+
+
+def test_flags_are_sorted_words_without_recent(server: ImapScript, account: ImapAccount, tmp_path: Path) -> None:
+    answers(server, "UID FETCH 1 (UID FLAGS", b"* 1 FETCH (FLAGS (\\Seen $b \\Recent 12 NonJunk) UID 1)")
+
+    assert only_message(account.open("INBOX"), tmp_path).flags == ("$b", "12", "NonJunk", "\\Seen")
+
+
+def test_flags_that_change_meanwhile_do_not_hide_the_rest(
+    server: ImapScript, account: ImapAccount, tmp_path: Path
+) -> None:
+    answers(
+        server,
+        "UID FETCH 1 (UID FLAGS",
+        b"* 1 FETCH (UID 1 FLAGS () RFC822.SIZE 3)",
+        b"* 1 FETCH (UID 1 FLAGS (\\Seen))",
+        b"* 2 FETCH (FLAGS (\\Deleted))",
+    )
+
+    message = only_message(account.open("INBOX"), tmp_path)
+
+    assert (message.flags, message.server_size_bytes) == (("\\Seen",), 3)
+
+
+def test_gmail_tells_its_labels(tmp_path: Path) -> None:
+    labels = b'("\\\\Inbox" Work "R&-D" &APYA3w- {5}\r\nfive!)'
+    with ImapScript({1: b"one"}, capabilities="IMAP4rev1 AUTH=PLAIN X-GM-EXT-1") as server:
+        answers(server, "UID FETCH 1 (UID FLAGS", b"* 1 FETCH (UID 1 X-GM-LABELS %s)" % labels)
+        with ImapAccount("work", server.account()) as account:
+            message = only_message(account.open("INBOX"), tmp_path)
+
+    assert message.labels == ("R&D", "Work", "\\Inbox", "five!", "öß")
+    assert "X-GM-LABELS" in server.commands[-3]
+
+
+# --- marking
+
+
+def test_a_keyword_that_the_mailbox_would_forget_is_refused(server: ImapScript, account: ImapAccount) -> None:
+    answers(server, "SELECT", b"* OK [UIDVALIDITY 7]", b"* OK [PERMANENTFLAGS (\\Seen \\Deleted)]")
+
+    account.open("INBOX").check_action("seen")
+    with pytest.raises(Refused, match=r"does not keep \$Archived"):
+        account.open("INBOX").check_action("flag:$Archived")
+
+
+def test_a_server_without_move_is_refused(account: ImapAccount) -> None:
+    with pytest.raises(Refused, match="cannot move messages"):
+        account.open("INBOX").check_action("move:Done")
+
+
+def test_many_messages_are_marked_in_parts(server: ImapScript, account: ImapAccount) -> None:
+    account.open("INBOX", writable=True).acknowledge(UIDSet.of(range(1, 4001, 2)), "seen")
+
+    assert server.count("UID STORE") >= 4
+    assert max(map(len, server.commands)) < 8192
+
+
+def test_messages_gone_meanwhile_are_no_error(server: ImapScript, account: ImapAccount) -> None:
+    server.replies["UID STORE"] = lambda turn: turn.send(b"%t NO [EXPUNGEISSUED] some are gone")
+
+    account.open("INBOX", writable=True).acknowledge(UIDSet.span(1, 5), "seen")
+
+    assert server.count("UID STORE") == 1
+
+
+def test_a_mark_that_is_refused_names_the_setting(server: ImapScript, account: ImapAccount) -> None:
+    server.replies["UID STORE"] = lambda turn: turn.send(b"%t NO [NOPERM] not you")
+
+    with pytest.raises(Refused, match=r"\[NOPERM\]; check account.after_store"):
+        account.open("INBOX", writable=True).acknowledge(UIDSet.span(1, 5), "seen")
+
+
+def test_a_mark_interrupted_is_unavailable(server: ImapScript, account: ImapAccount) -> None:
+    server.replies["UID STORE"] = lambda turn: turn.close()
+
+    with pytest.raises(Unavailable):
+        account.open("INBOX", writable=True).acknowledge(UIDSet.span(1, 5), "seen")
