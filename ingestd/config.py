@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from . import units
-from .config_file import ConfigError, Written, find, included, mistakes, read, unknown
+from .config_file import ConfigError, Written, expanded, find, included, mistakes, read, unknown
 from .config_values import (
     EMBEDDED,
     AfterStore,
@@ -36,7 +36,6 @@ from .config_values import (
     at_least,
     between,
     encrypted,
-    expanded,
     local,
     loopback,
     user,

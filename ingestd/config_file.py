@@ -19,7 +19,6 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from .config_values import expanded
 from .errors import Refused
 
 SIZE_LIMIT = 4 << 20  # bytes of one file
@@ -73,6 +72,14 @@ def _at_home() -> Iterator[Path]:
     """A service may run as a user without a home directory; then there is no such place."""
     with suppress(ValueError):
         yield expanded(Path("~/.config/ingestd/ingestd.toml"))
+
+
+def expanded(path: Path) -> Path:
+    """*path* with `~` or `~user` replaced; raise ValueError when there is no such home directory."""
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ValueError("begins with a home directory that is not known here; write it out") from error
 
 
 def _expanded(path: Path, said_of: Path) -> Path:

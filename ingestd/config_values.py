@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, unquote
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from . import units
+from .config_file import expanded
 
 EMBEDDED = "embedded:"
 
@@ -40,14 +41,6 @@ def _beside_the_file(value: object, info: ValidationInfo) -> Path:
         raise ValueError("must be a path")
     path = expanded(Path(value))
     return Path(os.path.normpath(info.context["directory"] / path)) if info.context else path
-
-
-def expanded(path: Path) -> Path:
-    """*path* with `~` or `~user` replaced; raise ValueError when there is no such home directory."""
-    try:
-        return path.expanduser()
-    except RuntimeError as error:
-        raise ValueError("begins with a home directory that is not known here; write it out") from error
 
 
 def at_least(smallest: str) -> AfterValidator:
