@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ..message import Attachment, Span
+from ..message import Attachment
 from ..raw import Raw
 from .clean import limited, one_line
 from .layout import Layout, layout
 from .parts import EMBEDDING, Part
-from .transfer import PLAIN, digest
+from .transfer import digest
 
 FILENAME = 500  # characters
 SAFE_BYTES = 200
@@ -93,7 +93,6 @@ class Found:
 
     attachment: Attachment
     layout: Layout | None
-    defects: tuple[str, ...] = ()
 
 
 def attachment(raw: Raw, part: Part, *, inline: bool) -> Found:
@@ -119,7 +118,7 @@ def attachment(raw: Raw, part: Part, *, inline: bool) -> Found:
         span=span,
         in_raw=part.content_type in EMBEDDING and span.encoding == "identity",
     )
-    return Found(described, laid_out, _defects(part, span))
+    return Found(described, laid_out)
 
 
 def safe_name(name: str) -> str:
@@ -151,9 +150,3 @@ def _extension_for(content_type: str) -> str:
 def _extension_of(name: str) -> str:
     extension = name.rpartition(".")[2] if "." in name else ""
     return extension.lower() if _EXTENSION.fullmatch(extension) else ""
-
-
-def _defects(part: Part, span: Span) -> tuple[str, ...]:
-    if span.encoding == "identity" and part.encoding not in PLAIN:
-        return ("transfer_encoding",)
-    return ()

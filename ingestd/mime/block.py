@@ -9,11 +9,12 @@ import re
 from dataclasses import dataclass
 
 from .boundaries import Boundaries
-from .window import SIZE, Window
+from .window import Window
 
 BLOCK_BYTES = 256 * 1024
 LINE_BYTES = 64 * 1024
 FIELDS = 1000
+_USUAL_BYTES = 16 * 1024  # of a block; a longer one may take the slower way
 
 Field = tuple[bytes, bytes]
 
@@ -48,11 +49,8 @@ def read(window: Window, at: int, boundaries: Boundaries) -> Block:
 
 def _plain(window: Window, at: int, boundaries: Boundaries) -> Block | None:
     """Read a block in which every line is in order, or return None."""
-    index = window.look(at, SIZE // 16)
+    index = window.look(at, _USUAL_BYTES)
     match = _FIELD_LINES.match(window.data, index)
-    if match and match.end() >= len(window.data) - 2 and index and not window.at_end:
-        index = window.look(at, SIZE)  # it goes on beyond the view
-        match = _FIELD_LINES.match(window.data, index)
     if not match or not window.data.startswith((b"\n", b"\r\n"), match.end()):
         return None
     block = match.group()

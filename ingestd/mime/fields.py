@@ -6,6 +6,7 @@ A cap that cut something off is a limit, and what could not be read is a defect;
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from ..message import Address, Header, Hop
 from . import headers
@@ -56,7 +57,7 @@ class Fields:
         return (self.text(name) or "").partition(";")[0].strip().lower()
 
     def all(self) -> tuple[Header, ...]:
-        return tuple(Header(one_line(name.decode("latin-1"))[:NAME], header_text(value)) for name, value in self._all)
+        return tuple(Header(_name(name), header_text(value)) for name, value in self._all)
 
     def addresses(self, name: str) -> tuple[Address, ...]:
         """The addresses of every occurrence of *name*, in order, each once."""
@@ -117,3 +118,8 @@ class Fields:
             server = words[0].lower()[:NAME] if words else ""
             found |= {(server, method.lower(), result.lower()): None for method, result in _METHOD.findall(text)}
         return tuple(found)[:AUTH_RESULTS]
+
+
+@lru_cache(maxsize=1024)
+def _name(name: bytes) -> str:
+    return one_line(name[:NAME].decode("latin-1"))

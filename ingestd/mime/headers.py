@@ -15,12 +15,14 @@ from functools import lru_cache
 
 from mailparser.dates import parse_mail_date
 from mailparser.utils import get_addresses, parse_received
+from mailparser.version import __version__
 
 from ..message import Address, Hop
 from .clean import one_line
 from .plain import plain_clauses, plain_date
 from .words import unfolded, words_decoded
 
+MAIL_PARSER: str = __version__  # part of what a stored document says about its origin
 ADDRESS_LENGTH = 998  # characters; a line of mail holds no more (RFC 5322, section 2.1.1)
 ID_LENGTH = 998
 CLAUSE_LENGTH = 500

@@ -10,8 +10,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mailparser.version import __version__ as mail_parser
-
 from ..message import Attachment, Blob, Embedded, Message, ParseReport, PartInfo
 from ..raw import Raw
 from . import attachments, kinds, reports, subject
@@ -20,13 +18,14 @@ from .bodies import bodies
 from .body import Body, body
 from .clean import one_line
 from .fields import Fields
+from .headers import MAIL_PARSER
 from .parts import Part
 from .scan import scan
 from .segments import segments
 from .text import snippet
 
 PARSE_VERSION = 1
-PARSER = f"ingestd, mail-parser {mail_parser}"
+PARSER = f"ingestd, mail-parser {MAIL_PARSER}"
 DEFECTS = 50
 _TOKEN = 100  # characters of a word of the header, e.g. a charset
 
@@ -91,7 +90,7 @@ def _understood(raw: Raw) -> Message:
     return Message(
         size_bytes=raw.size_bytes,
         parse=_report(
-            tree.defects | fields.defects | said.defects | {defect for each in found for defect in each.defects},
+            tree.defects | fields.defects | said.defects,
             tree.limits | fields.limits | said.limits,
         ),
         segments=kept,

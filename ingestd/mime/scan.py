@@ -7,6 +7,7 @@ has the message within. Whatever is beyond the limits stays a leaf, or unseen: t
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from dataclasses import dataclass
 
 from ..raw import Raw
@@ -15,7 +16,7 @@ from .block import Block, Field
 from .boundaries import Boundaries, Hit
 from .parameters import Structured, structured
 from .parts import EMBEDDING, Part, number
-from .transfer import PLAIN
+from .transfer import KNOWN, PLAIN
 from .window import Window
 
 DEPTH = 50  # multiparts within multiparts
@@ -77,7 +78,7 @@ class _Scanner:
         self._room = _PART_FIELDS_BYTES
 
     def run(self) -> Part:
-        at = self._begin(0, _TEXT)
+        at = self._begin(len(BOM_UTF8) if self._window.data.startswith(BOM_UTF8) else 0, _TEXT)
         root = self._open[0]
         while self._boundaries and (hit := self._boundaries.next(at)):
             self._end_within(hit)
@@ -113,6 +114,8 @@ class _Scanner:
             header = self._slim(header)
         disposition = self._structured(header.first(b"content-disposition"), _NOTHING)
         part = Part(at, header.body, header, self._type(header, default), disposition, _encoding(header))
+        if part.encoding not in KNOWN:
+            self.defects.add("transfer_encoding")
         if around:
             part.depth = around.depth + around.content_type.startswith("multipart/")
             part.level = around.level + (around.content_type in EMBEDDING)

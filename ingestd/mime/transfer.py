@@ -30,6 +30,7 @@ _NAMES: dict[str, Encoding] = {
     "uue": "uuencode",
 }
 PLAIN = frozenset({"", "7bit", "8bit", "binary"})
+KNOWN = PLAIN | _NAMES.keys()
 
 
 def span_of(raw: Raw, start: int, end: int, name: str) -> Span:

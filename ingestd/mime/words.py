@@ -26,7 +26,7 @@ def header_text(value: bytes) -> str:
 def unfolded(value: bytes) -> str:
     """The value on one line, raw 8-bit bytes decoded, encoded words left as they are."""
     if b"\n" in value:
-        value = value.replace(b"\r\n", b"").replace(b"\n", b"")
+        value = value.replace(b"\r\n", b"").replace(b"\n", b"").replace(b"\t", b" ")
     return eight_bit(value.strip())
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from hashlib import sha256
 
 from ingestd.message import Message
 from ingestd.mime.transfer import decoded, encoded
 from ingestd.raw import Raw
+
+CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 
 def blobs(raw: Raw, message: Message) -> dict[str, bytes]:
@@ -51,7 +55,8 @@ def check(raw: Raw, message: Message) -> None:
             assert len(content) == attachment.size_bytes
     for text in strings(message):
         text.encode()
-        assert "\x00" not in text
+        assert unicodedata.is_normalized("NFC", text)
+        assert not CONTROLS.search(text)
 
 
 def strings(value: object) -> list[str]:

@@ -117,3 +117,4 @@ def test_an_unknown_transfer_encoding_is_a_defect_and_the_content_is_kept_as_it_
 
     assert message.parse.defects == ("transfer_encoding",)
     assert message.attachments[0].size_bytes == 8
+    assert read("Content-Transfer-Encoding: 7vladibit\n\nhello").parse.defects == ("transfer_encoding",)

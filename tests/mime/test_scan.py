@@ -107,6 +107,21 @@ def test_odd_header_lines_are_passed_over() -> None:
     assert message.parse.defects == ("header_line", "mbox_separator")
 
 
+def test_a_byte_order_mark_before_the_header_hides_nothing() -> None:
+    assert read(b"\xef\xbb\xbfSubject: x\n\nhello").subject == "x"
+
+
+def test_a_header_is_the_same_whether_it_is_short_or_takes_the_slower_way() -> None:
+    short = b"Subject: x\nTo: a@b.c,\n d@e.f\n"
+    long = short + b"X-Long: " + b"y" * 60_000 + b"\n" + b"X-Longer: " + b"z" * 60_000 + b"\n"
+
+    quick, slow = read(short + b"\nhi"), read(b"From nobody\n" + long + b"\nhi")
+
+    assert slow.headers[:2] == quick.headers
+    assert [len(header.value) for header in slow.headers[2:]] == [60_000, 60_000]
+    assert slow.text == quick.text == "hi"
+
+
 @pytest.mark.parametrize("header", ["", "; boundary=", '; boundary=""', "; border=b"])
 def test_a_multipart_without_a_boundary_is_text(header: str) -> None:
     message = read(f"Content-Type: multipart/mixed{header}\n\nhello\n")
