@@ -228,7 +228,7 @@ def test_a_new_uidvalidity_begins_a_new_epoch_and_doubles_no_message(bench: Benc
     places, messages = bench.state()
     assert len(places) == 4
     assert len(messages) == 2
-    assert {place["epoch"] for place in bench.database.placements.find()} == {1, 2}
+    assert {(p["epoch"], p["present"]) for p in bench.database.placements.find()} == {(1, False), (2, True)}
 
 
 def test_the_server_is_told_only_when_asked(bench: Bench) -> None:

@@ -55,7 +55,7 @@ def message(parsed: Message, raw: RawMessage, now: datetime, authserv_ids: Colle
         "text_source": parsed.text_source,
         "text_truncated": parsed.text_truncated,
         "text_blob": parsed.text_blob,
-        "has_attachments": bool(parsed.attachments),
+        "has_attachments": not all(attachment.inline for attachment in parsed.attachments),
         "attachment_count": len(parsed.attachments),
         "attachment_bytes": Int64(sum(attachment.size_bytes for attachment in parsed.attachments)),
         "attachments": [_attachment(attachment) for attachment in parsed.attachments],

@@ -31,6 +31,8 @@ class Ledger:
         self.memory = memory
         self._saved_at = datetime.fromtimestamp(0, UTC)
         self._save()
+        if memory.last_pass is None:
+            placements.retire(database, memory.epoch)
 
     def plan(self, present: UIDSet, selected: UIDSet, left_out: Mapping[str, UIDSet]) -> UIDSet:
         """Save what this mailbox has to do; return what of it is due now.

@@ -126,6 +126,13 @@ def _record(place: Place, facts: Document, now: datetime, **first: Any) -> Updat
     )
 
 
+def retire(database: Database[Document], epoch: Epoch) -> None:
+    """Record that the places of earlier epochs are no more; what was stored from there stays."""
+    earlier = {"account": epoch.account, "mailbox": epoch.mailbox, "epoch": {"$lt": epoch.number}, "present": True}
+    with db.translated():
+        database.placements.update_many(earlier, {"$set": {"present": False}})
+
+
 def receipts(database: Database[Document], epoch: Epoch, uids: UIDSet) -> Iterator[Receipt]:
     """Yield the receipts of *uids*, which are stored, again."""
     for chunk in uids.chunks(LOOK_UP, length=LOOK_UP * 22):

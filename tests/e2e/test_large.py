@@ -1,0 +1,90 @@
+"""A message of 150 MB passes, in little memory."""
+
+from __future__ import annotations
+
+import base64
+import os
+import subprocess
+import time
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ingestd.demo.mailbox import Sample
+from tests.e2e.conftest import Site
+
+ATTACHMENT_BYTES = 110_000_000  # about 150 MB of base64
+PSS_LIMIT = 250 << 20
+
+HEAD = b"""\
+From: ann@example.org\r
+Subject: large\r
+MIME-Version: 1.0\r
+Content-Type: multipart/mixed; boundary="x"\r
+\r
+--x\r
+\r
+see the file\r
+--x\r
+Content-Type: application/octet-stream\r
+Content-Transfer-Encoding: base64\r
+Content-Disposition: attachment; filename="large.bin"\r
+\r
+"""
+
+
+def large() -> bytes:
+    body = base64.encodebytes(os.urandom(ATTACHMENT_BYTES)).replace(b"\n", b"\r\n")
+    return HEAD + body + b"--x--\r\n"
+
+
+def pss(process: psutil.Process) -> int:
+    """Proportional set size: memory that processes share is counted once among them."""
+    try:
+        lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return next((int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:")), 0)
+
+
+def peak_pss(process: subprocess.Popen[str]) -> int:
+    """The most that *process* and its children held together, sampled until it ends."""
+    root, peak = psutil.Process(process.pid), 0
+    while process.poll() is None:
+        try:
+            family = [root, *root.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            break
+        peak = max(peak, sum(map(pss, family)))
+        time.sleep(0.02)  # between two samples
+    return peak
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="this system does not tell a PSS")
+def test_a_message_of_150_mb_passes_in_bounded_memory(site: Site) -> None:
+    content = large()
+    digest = sha256(content).hexdigest()
+    assert len(content) > 148_000_000
+    site.deliver([Sample(content, datetime.now(UTC), ())])
+    del content
+
+    process = site.start("once", "--json")
+    peak = peak_pss(process)
+    out, err = process.communicate(timeout=60)
+
+    assert process.returncode == 0, err
+    assert '"stored":1' in out
+    assert peak < PSS_LIMIT
+    raw = subprocess.run(
+        f"{' '.join(str(word) for word in process.args)}".replace("once --json", f"show {digest} --raw | sha256sum"),
+        shell=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert raw.stdout.split()[0] == digest
+    assert list((site.directory / "spool").glob("*.eml")) == []

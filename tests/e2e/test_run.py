@@ -1,0 +1,141 @@
+"""`ingestd run`, and looking at the archive while it is at work."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from typing import Any
+
+import psutil
+import pytest
+
+from ingestd.demo.mailbox import messages
+from tests.dovecot import private_dovecot
+from tests.e2e.conftest import Site, kill
+
+Document = dict[str, Any]
+
+DEADLINE = 60
+UNREAD = [letter for letter in messages(100) if "\\Seen" not in letter.flags]
+
+
+@pytest.fixture
+def running(site: Site) -> Iterator[subprocess.Popen[str]]:
+    site.deliver(UNREAD[:5])
+    site.write(account='every = "1s"')
+    process = site.start("run")
+    yield process
+    if process.poll() is None:
+        kill(process)
+
+
+def until(site: Site, true: Callable[[Document], bool]) -> Document:
+    """Ask for the status until it is as expected; fail after a while."""
+    deadline = time.monotonic() + DEADLINE
+    while time.monotonic() < deadline:
+        done = site.run("status", "--json")
+        if done.returncode == 0 and (accounts := json.loads(done.stdout)["accounts"]) and true(accounts[0]):
+            return accounts[0]  # type: ignore[no-any-return]
+    raise AssertionError(f"the status never came to be as expected: {done.stdout}{done.stderr}")
+
+
+def test_new_mail_is_stored_and_shown_while_the_daemon_runs(site: Site, running: subprocess.Popen[str]) -> None:
+    until(site, lambda account: account["messages"] == 5)
+    site.deliver(UNREAD[5:8])
+
+    account = until(site, lambda account: account["messages"] == 8)
+
+    assert account["mailboxes"][0]["done"] == 8
+    assert running.poll() is None
+    wanted = sha256(UNREAD[6].content).hexdigest()
+    shown = json.loads(site.run("show", wanted[:16], "--json").stdout)
+    assert shown["sha256"] == wanted
+
+
+def test_sigterm_ends_the_daemon_cleanly(site: Site, running: subprocess.Popen[str]) -> None:
+    until(site, lambda account: account["messages"] == 5)
+
+    running.send_signal(signal.SIGTERM)
+    _, log = running.communicate(timeout=30)
+
+    assert running.returncode == 0
+    assert "stopped" in log.splitlines()[-1]
+    assert "warning" not in log
+    assert site.once()["known_before"] == 5
+
+
+def test_after_everything_was_killed_once_goes_on(site: Site, running: subprocess.Popen[str]) -> None:
+    until(site, lambda account: account["messages"] == 5)
+    site.deliver(UNREAD[5:9])
+    store = [p for p in psutil.process_iter(["cmdline"]) if str(site.directory) in " ".join(p.info["cmdline"] or [])]
+
+    kill(running)
+    for process in store:
+        if process.is_running():
+            process.kill()
+    psutil.wait_procs(store, timeout=DEADLINE)
+    site.once()
+
+    state = site.state()
+    assert len(store) >= 2
+    assert len(state["messages"]) == len(state["places"]) == len(state["sealed"]) == 9
+
+
+def test_a_second_command_that_would_take_mail_in_is_told_why_it_cannot(site: Site, running: subprocess.Popen[str]) -> None:
+    until(site, lambda account: account["messages"] == 5)
+
+    second = site.run("once")
+
+    assert second.returncode == 2
+    assert "another ingestd uses it" in second.stderr
+
+
+def test_a_mail_server_that_is_away_is_waited_for(site: Site) -> None:
+    with private_dovecot() as server:
+        site.server = server
+        site.deliver(UNREAD[:3])
+        site.write(account='every = "1s"')
+        server.stop()
+        process = site.start("run")
+        try:
+            assert process.stderr is not None
+            waited = next(line for line in process.stderr if "not served" in line)
+            server.start()
+            until(site, lambda account: account["messages"] == 3)
+        finally:
+            kill(process)
+
+    assert "localhost" in waited
+
+
+def test_a_store_that_is_away_is_waited_for(site: Site) -> None:
+    site.write(store='uri = "mongodb://127.0.0.1:9/mail"')
+
+    process = site.start("run")
+    assert process.stderr is not None
+    waited = next(line for line in process.stderr if "store unavailable" in line)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+
+    assert "127.0.0.1:9" in waited
+    assert process.returncode == 0
+
+
+def test_the_password_is_in_nobodys_log(site: Site, running: subprocess.Popen[str]) -> None:
+    until(site, lambda account: account["messages"] == 5)
+    running.send_signal(signal.SIGTERM)
+    _, log = running.communicate(timeout=30)
+
+    held = json.loads((site.directory / "store" / "server.json").read_text()) if _server(site) else {}
+    assert site.server.password not in log.replace(str(site.directory), "")
+    assert not held or held["password"] not in log
+    assert os.environ.get("HOME", "/nowhere") not in log
+
+
+def _server(site: Site) -> bool:
+    return (site.directory / "store" / "server.json").exists()
