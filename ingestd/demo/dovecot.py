@@ -12,10 +12,12 @@ import os
 import pwd
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -29,7 +31,7 @@ from ..errors import Refused, Unavailable
 Certificate = Literal["good", "expired", "other-host"]
 
 START_SECONDS = 20.0
-STOP_SECONDS = 10.0
+STOP_SECONDS = 3.0
 START_ATTEMPTS = 3  # a free port may be taken by someone else before Dovecot binds it
 SOCKET_PATH_BYTES = 70  # what is left of sun_path's 108 for names such as login/anvil-auth-penalty
 INSTALL = "apt-get install --no-install-recommends dovecot-imapd dovecot-pop3d dovecot-lmtpd openssl"
@@ -118,11 +120,12 @@ class Dovecot:
         if process is None:
             return
         process.terminate()
-        try:
+        with suppress(subprocess.TimeoutExpired):
             process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()  # its children end when they find their master gone
-            process.wait()
+        with suppress(ProcessLookupError):  # in good order, nobody is left
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        _wait(STOP_SECONDS, lambda: not any(map(_listens, self._ports.values())))
 
     # --- where to find it
 
@@ -212,18 +215,17 @@ class Dovecot:
                 stdout=log,
                 stderr=log,
                 cwd=self.directory,
-                start_new_session=True,  # a Ctrl-C is for us to answer, by stopping it in order
+                start_new_session=True,  # a Ctrl-C is for us to answer; and `stop` finds all of it in one group
                 env={"PATH": PATH, "HOME": str(self.directory)},
             )
 
     def _answers(self) -> bool:
-        assert self._process is not None
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline and self._process.poll() is None:
-            if all(_greets(port) for port in self._ports.values()):
-                return True
-            time.sleep(0.02)
-        return False
+        """Whether it is there for every protocol before long."""
+        process = self._process
+        assert process is not None
+        plain = [self.imap_port, self.pop3_port, self.lmtp_port]
+        _wait(START_SECONDS, lambda: process.poll() is not None or all(map(_greets, plain)))
+        return process.poll() is None and all(map(_listens, self._ports.values()))
 
     def _folder(self, user: str, mailbox: str) -> Path:
         parts = [] if mailbox == "INBOX" else mailbox.split("/")
@@ -340,10 +342,22 @@ def _free_ports(count: int) -> Iterator[int]:
 
 def _greets(port: int) -> bool:
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1):
-            return True
+        with socket.create_connection(("127.0.0.1", port), timeout=START_SECONDS) as connection:
+            return bool(connection.recv(1))
     except OSError:
         return False
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _wait(seconds: float, condition: Callable[[], bool]) -> None:
+    """Return when *condition* holds, or after *seconds*."""
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
 def _dovecot() -> str:
