@@ -104,10 +104,11 @@ def _ended(line: bytes, line_break: bytes) -> bytes:
 
 def _end_of_long(window: Window, at: int, boundaries: Boundaries) -> int:
     """Return where the body begins after a block that is too long to be kept, without reading its lines."""
-    blank = window.search(_BLANK_LINE, at - 1, 4)
-    body = blank[1] if blank else window.size_bytes
+    # The boundary first: it bounds the search for a blank line, of which there may be none for a long way.
     hit = boundaries.next(at - 1) if boundaries else None
-    return hit.before + 1 if hit and hit.before < body else body
+    end = hit.before + 1 if hit else window.size_bytes
+    blank = window.search(_BLANK_LINE, at - 1, 4, end)
+    return blank[1] if blank else end
 
 
 def _fields(block: bytes) -> tuple[tuple[Field, ...], tuple[str, ...]]:

@@ -70,7 +70,7 @@ class Boundaries:
         misses, pattern = 0, None
         while True:
             if pattern:
-                match = self._window.search(pattern, at, LINE)
+                match = self._window.search(pattern, at, LINE, self._window.size_bytes)
                 found = match[0] if match else -1
             else:
                 found = self._window.find(self._needle, at)

@@ -7,14 +7,14 @@ a message with defects; too much of anything is a message with limits; what brea
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from ..message import Attachment, Blob, Embedded, Message, ParseReport, PartInfo
 from ..raw import Raw
 from . import attachments, kinds, reports, subject
 from .attachments import Found
-from .bodies import bodies
+from .bodies import Bodies, bodies
 from .body import Body, body
 from .clean import one_line
 from .fields import Fields
@@ -57,8 +57,8 @@ class _Letter:
 
     root: Part
     holder: Part | None  # the message/rfc822 part around it
-    body: Body | None = None
-    found: list[Found] = field(default_factory=list)
+    body: Body | None  # of the outer message only
+    found: tuple[Found, ...]
 
     @property
     def attachments(self) -> tuple[Attachment, ...]:
@@ -67,32 +67,24 @@ class _Letter:
 
 def _understood(raw: Raw) -> Message:
     tree = scan(raw)
-    fields = Fields(tree.root.block)
-    letters = [_letter(raw, part, holder) for part, holder in _messages(tree.root)]
-    outer = letters[0]
+    outer, *within = (_letter(raw, root, holder) for root, holder in _messages(tree.root))
     said = outer.body
     assert said is not None
-    whole_text = attachments.attachment(raw, said.cut, inline=False) if said.cut else None
-    found = [found for letter in letters for found in letter.found] + ([whole_text] if whole_text else [])
+    cut = attachments.attachment(raw, said.cut, inline=False) if said.cut else None
+    found = [*outer.found, *(found for letter in within for found in letter.found), *([cut] if cut else [])]
     kept, blobs = segments(raw, found)
     digests = {each.attachment.part: each.attachment.sha256 for each in found}
 
+    fields = Fields(tree.root.block)
     date, hops = fields.moment("date"), fields.hops()
     received_at = hops[0].date if hops else None
     senders, references = fields.addresses("from"), fields.references()
     message_id, in_reply_to = fields.id("message-id"), fields.id("in-reply-to")
     heading = fields.text("subject")
     calendar = _calendar(raw, outer)
-    invitation = calendar is not None and any(name == "method" for name, _ in calendar)
-    kind = kinds.kind(tree.root, fields, outer.attachments, invitation=invitation)
-    sender, reply_to = fields.addresses("sender"), fields.addresses("reply-to")
-    to, cc, bcc = fields.addresses("to"), fields.addresses("cc"), fields.addresses("bcc")
+    kind = kinds.kind(tree.root, fields, outer.attachments, invitation="method" in dict(calendar or ()))
     return Message(
         size_bytes=raw.size_bytes,
-        parse=_report(
-            tree.defects | fields.defects | said.defects,
-            tree.limits | fields.limits | said.limits,
-        ),
         segments=kept,
         blobs=_blobs(found, blobs),
         message_id=message_id,
@@ -101,13 +93,13 @@ def _understood(raw: Raw) -> Message:
         thread_id=references[0] if references else in_reply_to or message_id,
         subject=heading,
         base_subject=None if heading is None else subject.base(heading),
-        from_=senders[0] if senders else None,
+        from_=next(iter(senders), None),
         authors=senders if len(senders) > 1 else (),
-        sender=sender[0] if sender else None,
-        reply_to=reply_to,
-        to=to,
-        cc=cc,
-        bcc=bcc,
+        sender=next(iter(fields.addresses("sender")), None),
+        reply_to=fields.addresses("reply-to"),
+        to=fields.addresses("to"),
+        cc=fields.addresses("cc"),
+        bcc=fields.addresses("bcc"),
         date=date.utc if date else received_at,
         date_source="header" if date else "received" if received_at else "none",
         sent_at=date.utc if date else None,
@@ -118,10 +110,10 @@ def _understood(raw: Raw) -> Message:
         text=said.text,
         text_source=said.source,
         text_truncated=said.cut is not None,
-        text_blob=whole_text.attachment.sha256 if whole_text else None,
+        text_blob=cut.attachment.sha256 if cut else None,
         html=said.html,
         attachments=outer.attachments,
-        embedded=tuple(_embedded(letter, digests) for letter in letters[1:]),
+        embedded=tuple(_embedded(letter, digests) for letter in within),
         received=hops,
         list_id=fields.list_id(),
         list_unsubscribe=fields.text("list-unsubscribe"),
@@ -130,6 +122,8 @@ def _understood(raw: Raw) -> Message:
         auth_results=fields.auth_results(),
         headers=fields.all(),
         parts=tuple(map(_part_info, tree.root.walk())),
+        # Last: the fields know their defects once they have been read.
+        parse=_report(tree.defects | said.defects | fields.defects, tree.limits | said.limits | fields.limits),
     )
 
 
@@ -141,14 +135,20 @@ def _messages(root: Part) -> Iterable[tuple[Part, Part | None]]:
 
 
 def _letter(raw: Raw, root: Part, holder: Part | None) -> _Letter:
-    sorted_ = bodies(root)
-    letter = _Letter(root, holder, None if holder else body(raw, sorted_))
-    shown = letter.body.content_ids() if letter.body else frozenset()
-    for part in sorted_.attachments:
-        image = part.disposition.main == "inline" and part.content_type.startswith("image/")
-        along = part in sorted_.related and part.disposition.main != "attachment"
-        letter.found.append(attachments.attachment(raw, part, inline=image or along or part.content_id in shown))
-    return letter
+    leaves = bodies(root)
+    said = None if holder else body(raw, leaves)
+    shown = said.content_ids() if said else frozenset()
+    found = (attachments.attachment(raw, part, inline=_inline(part, leaves, shown)) for part in leaves.attachments)
+    return _Letter(root, holder, said, tuple(found))
+
+
+def _inline(part: Part, leaves: Bodies, shown: frozenset[str]) -> bool:
+    """Whether *part* is seen within the body: the HTML refers to it, or it came along with it, or it asks for it."""
+    if part.content_id in shown:
+        return True
+    if part in leaves.related:
+        return part.disposition.main != "attachment"
+    return part.disposition.main == "inline" and part.content_type.startswith("image/")
 
 
 def _embedded(letter: _Letter, digests: dict[str, str]) -> Embedded:
@@ -163,7 +163,7 @@ def _embedded(letter: _Letter, digests: dict[str, str]) -> Embedded:
         sha256=digests[holder.number],
         message_id=fields.id("message-id"),
         subject=fields.text("subject"),
-        from_=senders[0] if senders else None,
+        from_=next(iter(senders), None),
         date=date.utc if date else None,
         attachments=letter.attachments,
     )

@@ -44,15 +44,17 @@ class Window:
                 return -1
             at = max(at, self._base + len(self.data) - len(needle) + 1)
 
-    def search(self, pattern: re.Pattern[bytes], at: int, longest: int) -> tuple[int, int] | None:
-        """Return the bounds of the first match at or after *at*; a match is at most *longest* bytes long."""
-        while True:
+    def search(self, pattern: re.Pattern[bytes], at: int, longest: int, end: int) -> tuple[int, int] | None:
+        """Return the bounds of the first match that begins from *at* to *end*; one is at most *longest* bytes long."""
+        while at < end:
             index = self.look(at, longest)
             if match := pattern.search(self.data, index):
-                return self._base + match.start(), self._base + match.end()
+                begin = self._base + match.start()
+                return (begin, self._base + match.end()) if begin < end else None
             if self.at_end:
                 return None
             at = max(at + 1, self._base + len(self.data) - longest + 1)
+        return None
 
     def line(self, at: int, longest: int) -> tuple[bytes, int]:
         """Return the line at *at* with its end, cut at *longest* bytes, and where the next line begins."""

@@ -38,6 +38,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "a header of 10 MB in many folds": lambda: b"X: a\n" + b" abcdefg\n" * MEGABYTE + b"\nhi",
     "a header of 10 MB that is none": lambda: b"no header: x\n" * (MEGABYTE - 1) + b"\nhi",
     "a part with a header of 10 MB": lambda: MIXED + b"X: abcdefg\n" * MEGABYTE + b"\nhi",
+    "parts with long headers and no bodies": lambda: MIXED + (b"X: abcdefg\n" * 25_000 + b"--b\n") * 80,
     "blank lines that are not empty": lambda: b" \n" * 3 * MEGABYTE,
     "separators of mbox files": lambda: b"From x\n" * MEGABYTE,
     "lines that begin like a boundary": lambda: MIXED + b"\n" + b"\n--" * 3 * MEGABYTE,
