@@ -8,30 +8,30 @@ this time (`Failed`), so that it never stops its neighbours.
 
 from __future__ import annotations
 
-import re
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 from ..errors import Unavailable
 from ..message import Arrival, Failed, LeftOut, Place, RawMessage, Vanished
-from ..spool import Lane, Writer
+from ..spool import Lane
 from ..uidset import UIDSet
-from .imap_answers import Answer, Metadata, Pieces, fetched, head, metadata, refusal, tagged, untagged
+from .imap_answers import Answer, Metadata, metadata, refusal
+from .imap_bodies import Bodies, Body
 from .imap_session import Session
-from .imap_wire import Broken, Sink
+from .imap_wire import Broken
 
 CHUNK = 500  # messages whose metadata is asked for at once
-WINDOW_BYTES = 1 << 20  # of bodies on their way; one larger message goes alone
+WINDOW_BYTES = 1 << 20  # of bodies on their way; a larger one goes alone
 WINDOW = 16  # bodies on their way
 UNKNOWN_SIZE = 64 * 1024  # reserved when the server does not tell
 TRUST = 40.0  # broken connections until we give up; a good message earns `EARNED` back
 EARNED = 0.1
-ITEMS = {b"UID", b"BODY[]", b"FLAGS", b"MODSEQ", b"INTERNALDATE", b"RFC822.SIZE", b"SEQ"}
-
-_UID = re.compile(rb"\bUID (\d{1,10})\b", re.I)
+# Answers that are about us, not about the message. UNAVAILABLE is not among them: one message that always gets it
+# would stop its mailbox for ever; and if all get it, we give up soon enough.
+PUT_OFF = {"INUSE", "LIMIT", "OVERQUOTA", "THROTTLED"}
 
 
 class Connection(Protocol):
@@ -54,32 +54,14 @@ class _Wanted:
     suspicion: str = ""  # what went wrong the first time; the second time it goes alone
 
 
-@dataclass(slots=True)
-class _Sent:
-    """A body that was asked for, and where it goes."""
+@dataclass(slots=True, eq=False)
+class _Asked:
+    """A message whose body was asked for: on its way, or done and behind one that is not, or without a body."""
 
     wanted: _Wanted
-    writer: Writer
-    size_bytes: int  # as announced with the metadata
-    tag: bytes = b""
-    streamed: bool = False
-    answered: bool = False
-    nil: bool = False
-
-    @property
-    def uid(self) -> int:
-        return self.wanted.message.uid
-
-
-@dataclass(frozen=True, slots=True)
-class _Missing:
-    """The answer was in order, but had no body."""
-
-    wanted: _Wanted
-    reason: str
-
-
-_Step = _Wanted | _Sent | _Missing | Arrival
+    body: Body
+    done: RawMessage | None = None
+    missing: str = ""  # how an answer in good order came without a body
 
 
 class Fetch:
@@ -90,9 +72,9 @@ class Fetch:
     ) -> None:
         self._connection, self._lane, self._place, self._since = connection, lane, place, since
         self._trust = TRUST
-        self._waiting: deque[_Step] = deque()  # not asked for yet
-        self._line: deque[_Step] = deque()  # asked for, or done and behind one that is not
-        self._answering: _Sent | None = None  # whose body is coming in
+        self._waiting: deque[_Wanted | Arrival] = deque()  # not asked for yet
+        self._line: deque[_Asked | Arrival] = deque()  # asked for, in order
+        self._bodies = Bodies(lane.largest)  # those of the line that are on their way
 
     def arrivals(self, uids: UIDSet) -> Iterator[Arrival]:
         """Yield what becomes of each of *uids*, in ascending order; raise Unavailable when that cannot go on."""
@@ -129,7 +111,7 @@ class Fetch:
         labels = b" X-GM-LABELS" if "X-GM-EXT-1" in session.capabilities else b""
         items = b"UID FLAGS INTERNALDATE RFC822.SIZE" + labels
         answer = session.ask(b"UID FETCH %s (%s)" % (str(chunk).encode(), items))
-        self._check_busy(answer)
+        self._check_put_off(answer)
         if answer.status != "OK":
             raise Broken("the server refused to tell about the message")
         return metadata(answer, chunk)
@@ -147,128 +129,81 @@ class Fetch:
         while self._waiting or self._line:
             try:
                 self._send_more()
-                done = self._advance()
+                arrival = self._advance()
             except Broken as error:
                 self._recover(error)
                 continue
-            if done is not None:
-                yield done
+            if arrival is not None:
+                yield arrival
 
     def _send_more(self) -> None:
         """Once half of the window is answered, ask for the next bodies, as far as window and spool admit."""
-        sent = _on_the_way(self._line)
-        if len(sent) > WINDOW // 2 or _size(sent) > WINDOW_BYTES // 2:
+        if len(self._bodies) > WINDOW // 2 or self._bodies.size_bytes > WINDOW_BYTES // 2:
             return
-        fresh: list[_Sent] = []
-        while self._waiting and self._room():
-            step = self._waiting[0]
-            if isinstance(step, _Wanted):
+        session, fresh = self._connection.session(), list[Body]()
+        while self._waiting and self._room(fresh):
+            following = self._waiting[0]
+            if isinstance(following, _Wanted):
+                size = self._expected(following)
                 # Wait for room only with empty hands: what we hold is what the other side has to release.
-                writer = self._lane.reserve(self._expected(step), block=not self._line)
+                writer = self._lane.reserve(size, block=not self._line)
                 if writer is None:
                     break
-                step = _Sent(step, writer, self._expected(step))
-                fresh.append(step)
+                fresh.append(Body(following.message.uid, writer, size))
+                self._line.append(_Asked(following, fresh[-1]))
+            else:
+                self._line.append(following)
             self._waiting.popleft()
-            self._line.append(step)
-        self._ask(fresh)
+        if fresh:
+            self._bodies.ask(session, fresh)
 
-    def _room(self) -> bool:
-        following, sent = self._waiting[0], _on_the_way(self._line)
+    def _room(self, fresh: list[Body]) -> bool:
+        """Whether what is next may go out now; one under suspicion goes alone, and nothing follows a missing one."""
+        following = self._waiting[0]
         if not self._line:
             return True
-        if len(self._line) >= 2 * WINDOW or any(isinstance(step, _Missing) for step in self._line):
+        asked = [step for step in self._line if isinstance(step, _Asked)]
+        if len(self._line) >= 2 * WINDOW or any(step.missing or step.wanted.suspicion for step in asked):
             return False
         if not isinstance(following, _Wanted):
             return True
-        if any(one.wanted.suspicion for one in sent):
-            return False
-        return not following.suspicion and len(sent) < WINDOW and _size(sent) + self._expected(following) < WINDOW_BYTES
+        size = self._bodies.size_bytes + sum(body.size_bytes for body in fresh) + self._expected(following)
+        return not following.suspicion and len(self._bodies) + len(fresh) < WINDOW and size <= WINDOW_BYTES
 
     def _expected(self, wanted: _Wanted) -> int:
         size = wanted.message.size_bytes
         return min(UNKNOWN_SIZE if size is None else size, self._lane.largest)
 
-    def _ask(self, fresh: list[_Sent]) -> None:
-        if fresh:
-            session = self._connection.session()
-            session.allow(session.server.timeout)
-            tags = session.send([b"UID FETCH %d (UID BODY.PEEK[])" % one.uid for one in fresh])
-            for one, tag in zip(fresh, tags, strict=True):
-                one.tag = tag
-
     def _advance(self) -> Arrival | None:
         """Return what is done, if it is its turn; else take one step towards it."""
         first = self._line[0]
-        if not isinstance(first, _Wanted | _Sent | _Missing):
+        if not isinstance(first, _Asked) or first.done:
             self._line.popleft()
-            return first
-        if _on_the_way(self._line):
+            return first.done if isinstance(first, _Asked) else first
+        if self._bodies:
             self._hear()
         else:
             # There is quiet now to ask about the one that had no body.
-            assert isinstance(first, _Missing)
             self._line[0] = self._judged(first)
         return None
 
     def _hear(self) -> None:
-        """Take one response. Dovecot for one works on several commands at a time: answers may come in any order."""
-        session = self._connection.session()
-        pieces = session.receive(self._sink)
-        for at, step in enumerate(self._line):
-            if isinstance(step, _Sent) and (answer := tagged(pieces, step.tag)):
-                self._line[at] = self._concluded(step, answer)
-                session.allow(session.server.timeout)
-                return
-        self._take(fetched(untagged(pieces)))
-
-    def _sink(self, before: Pieces, size: int) -> Sink:
-        """Where a body of *size* bytes goes. Its UID may also follow it; then it can only be the next one."""
-        said = _UID.search(head(before))
-        sent = self._expecting(int(said[1]) if said else None)
-        if size > self._lane.largest:
-            self._answering = sent
-            raise Broken(f"the message of {size} bytes is larger than the spool; raise daemon.spool_disk")
-        if sent.streamed or sent.answered:
-            raise Broken("the server sent a message twice")
-        self._answering, sent.streamed = sent, True
-        return sent.writer.write
-
-    def _take(self, items: Mapping[bytes, Any]) -> None:
-        """Note the end of a body. Anything without one may come at any time, about any message."""
-        if b"BODY[]" not in items:
+        heard = self._bodies.hear(self._connection.session())
+        if heard is None:
             return
-        sent = self._expecting(items.get(b"UID", 0))
-        if self._answering not in (None, sent):
-            raise Broken("the server sent another message than the one asked for")
-        if items.keys() - ITEMS:
-            raise Broken("the server sent more than it was asked for: the end of the message is in doubt")
-        if sent.answered:
-            raise Broken("the server sent a message twice")
-        body = items[b"BODY[]"]
-        if body and not sent.streamed:  # a quoted string, which is allowed
-            sent.writer.write(body)
-        sent.answered, sent.nil, self._answering = True, body is None, None
+        body, answer = heard
+        asked = next(step for step in self._line if isinstance(step, _Asked) and step.body is body)
+        if answer.status == "OK" and body.complete:
+            asked.done = self._kept(asked)
+            return
+        asked.missing = f"the server said {answer.status}{answer.bracketed} without giving the message"
+        body.writer.discard()
+        self._check_put_off(answer)
 
-    def _expecting(self, uid: int | None) -> _Sent:
-        for sent in _on_the_way(self._line):
-            if sent.uid == uid or (uid is None and not sent.answered):
-                return sent
-        raise Broken("the server sent another message than the one asked for")
-
-    def _concluded(self, sent: _Sent, answer: Answer) -> RawMessage | _Missing:
-        self._check_busy(answer)
-        if answer.status == "OK" and sent.answered and not sent.nil:
-            return self._kept(sent)
-        sent.writer.discard()
-        if answer.status != "OK":
-            return _Missing(sent.wanted, f"the server refused the message{answer.bracketed}")
-        return _Missing(sent.wanted, "the server gave no body" if sent.nil else "the server did not answer")
-
-    def _kept(self, sent: _Sent) -> RawMessage:
-        content, digest = sent.writer.keep()
+    def _kept(self, asked: _Asked) -> RawMessage:
+        content, digest = asked.body.writer.keep()
         self._trust = min(TRUST, self._trust + EARNED)
-        message = sent.wanted.message
+        message = asked.wanted.message
         return RawMessage(
             self._place(message.uid),
             content,
@@ -279,43 +214,33 @@ class Fetch:
             server_size_bytes=message.size_bytes,
         )
 
-    def _judged(self, missing: _Missing) -> Vanished:
+    def _judged(self, asked: _Asked) -> Vanished:
         """The message is gone, or something is wrong with it."""
-        uid, session = missing.wanted.message.uid, self._connection.session()
+        uid, session = asked.wanted.message.uid, self._connection.session()
         session.ask(b"NOOP")  # lets the server tell what was expunged; during FETCH it may not
         answer = session.ask(b"UID FETCH %d (UID)" % uid)
-        self._check_busy(answer)
+        self._check_put_off(answer)
         if answer.status == "OK" and not metadata(answer, UIDSet.of([uid])):
             return Vanished(self._place(uid))
-        raise Broken(missing.reason)
+        raise Broken(asked.missing)
 
     # --- doubt
 
     def _recover(self, error: Broken) -> None:
-        """Drop the connection and put everything back that has no body yet, the message in question as a suspect."""
-        suspect, steps = self._suspect(), list(self._line)
-        self._answering = None
-        self._line.clear()
-        for at, step in enumerate(steps):
-            if isinstance(step, _Sent):
-                step.writer.discard()
-            if isinstance(step, _Sent | _Missing):
-                steps[at] = self._again(step.wanted, str(error)) if step is suspect else step.wanted
+        """Drop the connection and begin again with all that is in line, the message in question as a suspect."""
+        suspect, asked = self._bodies.suspect(), [step for step in self._line if isinstance(step, _Asked)]
+        blamed = next((step for step in asked if step.body is suspect or (suspect is None and step.missing)), None)
+        steps = [self._again(step, str(error) if step is blamed else "") for step in self._line]
+        self._forget_line()
         self._waiting.extendleft(reversed(steps))
         self._lost(error)
 
-    def _suspect(self) -> _Sent | _Missing | None:
-        """Whom to blame: the one that was coming in, else the first that did not come at all."""
-        sent = _on_the_way(self._line)
-        silent = [one for one in sent if not one.answered] or sent
-        missing = [step for step in self._line if isinstance(step, _Missing)]
-        candidates: list[_Sent | _Missing] = [*silent, *missing]
-        return self._answering or next(iter(candidates), None)
-
-    def _again(self, wanted: _Wanted, reason: str) -> _Wanted | Failed:
-        return (
-            Failed(self._place(wanted.message.uid), reason) if wanted.suspicion else replace(wanted, suspicion=reason)
-        )
+    def _again(self, step: _Asked | Arrival, reason: str) -> _Wanted | Arrival:
+        if not isinstance(step, _Asked):
+            return step
+        if reason and step.wanted.suspicion:
+            return Failed(self._place(step.wanted.message.uid), reason)
+        return replace(step.wanted, suspicion=reason or step.wanted.suspicion)
 
     def _lost(self, error: Broken) -> None:
         self._connection.drop()
@@ -323,22 +248,20 @@ class Fetch:
         if self._trust < 0:
             raise Unavailable(f"{self._connection.what}: too many broken connections, the last one because {error}")
 
-    def _check_busy(self, answer: Answer) -> None:
-        if answer.status != "OK" and answer.busy:
+    def _check_put_off(self, answer: Answer) -> None:
+        if answer.code in PUT_OFF:
             host = self._connection.session().server.host
             raise refusal(f"{self._connection.what}: fetch", host, answer, "try again later")
 
-    def _forget(self) -> None:
-        for sent in _on_the_way(self._line):
-            sent.writer.discard()
-        self._lane.release([step for step in (*self._line, *self._waiting) if isinstance(step, RawMessage)])
+    def _forget_line(self) -> None:
+        self._bodies.clear()
+        for step in self._line:
+            if isinstance(step, _Asked) and step.done:
+                self._lane.release([step.done])
+            elif isinstance(step, _Asked) and not step.missing:
+                step.body.writer.discard()
         self._line.clear()
+
+    def _forget(self) -> None:
+        self._forget_line()
         self._waiting.clear()
-
-
-def _on_the_way(line: deque[_Step]) -> list[_Sent]:
-    return [step for step in line if isinstance(step, _Sent)]
-
-
-def _size(sent: list[_Sent]) -> int:
-    return sum(one.size_bytes for one in sent)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 
@@ -36,20 +37,31 @@ def server() -> Iterator[ImapScript]:
 def spool(tmp_path: Path) -> Iterator[Spool]:
     with Spool(tmp_path / "spool") as spool:
         yield spool
-        assert (spool.used.memory, spool.used.disk) == (0, 0), "the spool was not given back"
+
+
+@contextmanager
+def lane_of(spool: Spool) -> Iterator[tuple[Lane, list[Arrival]]]:
+    """A lane, and a list for what arrives: with that released, nothing may be left, not even after an error."""
+    arrivals: list[Arrival] = []
+    with spool.lane() as lane:
+        try:
+            yield lane, arrivals
+        finally:
+            lane.release(arrivals)
+            assert (spool.used.memory, spool.used.disk) == (0, 0), "the spool was not given back"
+            assert list(spool.directory.glob("*.eml")) == []
 
 
 def fetched(server: ImapScript, spool: Spool, *, timeout: float = 5.0) -> list[Arrival]:
-    """Fetch everything, release the spool, and check that what arrived is intact and in order."""
-    with ImapAccount("work", server.account(timeout=timeout)) as account, spool.lane() as lane:
+    """Fetch everything, and check that what arrived is intact, in order, and given back."""
+    with ImapAccount("work", server.account(timeout=timeout)) as account, lane_of(spool) as (lane, arrivals):
         mailbox = account.open("INBOX")
-        arrivals = list(mailbox.fetch(UIDSet.of(server.messages), lane, epoch=1))
-        assert [arrival.place.uid for arrival in arrivals] == sorted(server.messages)
-        for arrival in arrivals:
+        for arrival in mailbox.fetch(UIDSet.of(server.messages), lane, epoch=1):
+            arrivals.append(arrival)
             if isinstance(arrival, RawMessage):
                 assert content(arrival) == server.messages[arrival.place.uid]
-        lane.release(arrivals)
-        return arrivals
+    assert [arrival.place.uid for arrival in arrivals] == sorted(server.messages)
+    return arrivals
 
 
 def content(message: RawMessage) -> bytes:
@@ -417,11 +429,11 @@ def test_a_flood_of_untagged_lines_ends(server: ImapScript, spool: Spool, monkey
 
 
 def test_a_reader_who_leaves_takes_the_connection_with_him(server: ImapScript, spool: Spool) -> None:
-    with ImapAccount("work", server.account()) as account, spool.lane() as lane:
-        arrivals = account.open("INBOX").fetch(UIDSet.span(1, 6), lane, epoch=1)
-        lane.release([next(arrivals)])
+    with ImapAccount("work", server.account()) as account, lane_of(spool) as (lane, arrivals):
+        fetch = account.open("INBOX").fetch(UIDSet.span(1, 6), lane, epoch=1)
+        arrivals.append(next(fetch))
 
-        del arrivals
+        del fetch
 
         assert account.mailboxes(["INBOX"]) == ["INBOX"]
         assert server.connections == 2
@@ -439,8 +451,8 @@ def test_a_fetch_can_be_ended_from_another_thread_while_it_waits(server: ImapScr
         mailbox = account.open("INBOX")
         server.replies[BODY_OF_SICK] = goodbye
         server.replies[where] = silent
-        with ThreadPoolExecutor() as pool, spool.lane() as lane:
-            fetch = pool.submit(lambda: list(mailbox.fetch(UIDSet.span(1, 6), lane, epoch=1)))
+        with ThreadPoolExecutor() as pool, lane_of(spool) as (lane, arrivals):
+            fetch = pool.submit(lambda: arrivals.extend(mailbox.fetch(UIDSet.span(1, 6), lane, epoch=1)))
             assert waiting.wait(10)
 
             mailbox.abort()
