@@ -7,7 +7,7 @@ can be marked. A connection that breaks is made anew by the next call, never tru
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from threading import Lock
@@ -22,11 +22,9 @@ from ..spool import Lane
 from ..uidset import UIDSet
 from .imap_answers import (
     Answer,
-    Listed,
     Selected,
     found_uids,
     last_uid,
-    listed,
     quoted,
     refusal,
     selected,
@@ -34,6 +32,7 @@ from .imap_answers import (
 )
 from .imap_fetch import Fetch
 from .imap_login import Server, Tls
+from .imap_names import Listed, is_name, listed, meant
 from .imap_session import Session
 from .imap_wire import Broken, Switch
 
@@ -152,9 +151,8 @@ class ImapAccount:
         return every
 
     def _matching(self, pattern: str, every: Sequence[Listed]) -> list[str]:
-        matches = _special(pattern) if pattern.startswith("\\") else _named(pattern)
-        found = [one.name for one in every if matches(one)]
-        if not found and not re.search(r"[*%]|^\\", pattern) and self._exists(pattern):
+        found = meant(pattern, every)
+        if not found and is_name(pattern) and self._exists(pattern):
             found = [pattern]
         if not found:
             raise Refused(
@@ -163,7 +161,10 @@ class ImapAccount:
         return found
 
     def _exists(self, mailbox: str) -> bool:
-        answer = self.ask(f"mailbox {self.name}/{mailbox}", b"STATUS %s (UIDVALIDITY)" % self.raw_name(mailbox))
+        what = f"mailbox {self.name}/{mailbox}"
+        answer = self.ask(what, b"STATUS %s (UIDVALIDITY)" % self.raw_name(mailbox))
+        if answer.status != "OK" and answer.busy:
+            raise refusal(what, self.server.host, answer, "check account.mailboxes")
         return answer.status == "OK"
 
 
@@ -221,7 +222,9 @@ class ImapMailbox:
         """Raise Refused unless this server and mailbox can do *action*: `seen`, `flag:$Archived`, `move:Done`."""
         kind, _, argument = action.partition(":")
         if kind == "move":
-            self._check_move(argument)
+            if "MOVE" not in self._account.capabilities:
+                raise Refused(f"{self.what}: {self._host} cannot move messages; change account.after_store")
+            self._target(argument)
         else:
             writable = self if self._writable else self._account.open(self.name, writable=True)
             flag = _flag(action)
@@ -233,7 +236,7 @@ class ImapMailbox:
         if not self._writable:
             raise ValueError(f"{self.what} was opened to read only")
         kind, _, argument = action.partition(":")
-        target = self._account.raw_name(argument) if kind == "move" else _flag(action).encode()
+        target = self._account.raw_name(self._target(argument)) if kind == "move" else _flag(action).encode()
         for chunk in uids.chunks(ACTED_ON):
             numbers = str(chunk).encode()
             if kind == "move":
@@ -243,15 +246,15 @@ class ImapMailbox:
             if answer.status != "OK" and answer.code != "EXPUNGEISSUED":
                 raise refusal(f"{self.what}: {action}", self._host, answer, "check account.after_store")
 
-    def _check_move(self, target: str) -> None:
-        if "MOVE" not in self._account.capabilities:
-            raise Refused(f"{self.what}: {self._host} cannot move messages; change account.after_store")
+    def _target(self, name: str) -> str:
+        """The one mailbox that *name* means, as the server spells it."""
         try:
-            self._account.mailboxes([target])
-        except Refused as error:
-            raise Refused(
-                f"{self.what}: there is no mailbox {target!r} to move to; make it, or change after_store"
-            ) from error
+            names = self._account.mailboxes([name]) if is_name(name) else []
+        except Refused:
+            names = []
+        if len(names) != 1:
+            raise Refused(f"{self.what}: there is no mailbox {name!r} to move to; make it, or change after_store")
+        return names[0]
 
     # --- the connection
 
@@ -321,21 +324,3 @@ def _flag(action: str) -> str:
     if kind != "flag" or not re.fullmatch(r"\\?[A-Za-z0-9$_.+-]+", flag):
         raise Refused(f"{action!r} is not what can be done to a message; use seen, flag:KEYWORD or move:MAILBOX")
     return flag
-
-
-def _special(use: str) -> Callable[[Listed], bool]:
-    return lambda one: use.lower() in one.attributes
-
-
-def _named(pattern: str) -> Callable[[Listed], bool]:
-    def matches(one: Listed) -> bool:
-        wild = {
-            "*": ".*",
-            "%": f"[^{re.escape(one.delimiter)}]*" if one.delimiter else ".*",
-            "/": re.escape(one.delimiter or "/"),
-        }
-        expression = "".join(wild.get(letter) or re.escape(letter) for letter in pattern)
-        inbox = re.I if one.name == "INBOX" else 0
-        return one.name == pattern or re.fullmatch(expression, one.name, inbox | re.S) is not None
-
-    return matches

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from imapclient.exceptions import ProtocolError
 from imapclient.imap_utf7 import decode as from_utf7
-from imapclient.response_parser import parse_fetch_response, parse_response
+from imapclient.response_parser import parse_fetch_response
 
 from ..errors import IngestError, Refused, Unavailable
 from ..uidset import UIDSet
@@ -34,7 +34,7 @@ _CODE = re.compile(rb"\* OK \[(UIDVALIDITY|UIDNEXT|PERMANENTFLAGS) ([^\]]*)\]", 
 _STREAMED = re.compile(rb"\* \d{1,10} FETCH \(UID (\d{1,10}) BODY\[\] \{0\}", re.I)
 _EXISTS = re.compile(rb"\* (\d{1,10}) EXISTS", re.I)
 # Broken beyond imapclient's own ProtocolError: it trusts that what it takes apart has the usual types.
-_NONSENSE = (ProtocolError, ValueError, TypeError, AttributeError, IndexError, AssertionError, RecursionError)
+NONSENSE = (ProtocolError, ValueError, TypeError, AttributeError, IndexError, AssertionError, RecursionError)
 
 
 # --- the end of a command
@@ -107,37 +107,6 @@ def quoted(text: str | bytes) -> bytes:
 
 
 # --- mailboxes
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """One mailbox of a LIST answer."""
-
-    name: str
-    raw: bytes  # as the server wrote it, for asking it back
-    delimiter: str  # "" when the server has no hierarchy
-    attributes: frozenset[str]  # lower-case: "\\noselect", "\\sent"
-
-    @property
-    def selectable(self) -> bool:
-        return not self.attributes & {"\\noselect", "\\nonexistent"}
-
-
-def listed(answer: Answer) -> Iterator[Listed]:
-    """Yield the mailboxes of a LIST answer."""
-    for pieces in answer.responses:
-        if head(pieces)[:7].upper() == b"* LIST ":
-            yield _listed(pieces)
-
-
-def _listed(pieces: Pieces) -> Listed:
-    try:
-        _, _, attributes, delimiter, name, *_ = parse_response(pieces)
-        raw = str(name).encode() if isinstance(name, int) else name
-        named = {str(attribute, "ascii").lower() for attribute in attributes}
-        return Listed(mailbox_name(raw), raw, str(delimiter or b"", "ascii"), frozenset(named))
-    except _NONSENSE as error:
-        raise Broken("the server sent a mailbox list that makes no sense") from error
 
 
 def mailbox_name(raw: bytes) -> str:
@@ -268,7 +237,7 @@ def fetched(pieces: Pieces) -> Mapping[bytes, Any]:
     try:
         # The sequence number as the key keeps a response without UID apart from one with it.
         (items,) = parse_fetch_response([_from(pieces[0]), *pieces[1:]], False, False).values()
-    except _NONSENSE as error:
+    except NONSENSE as error:
         raise Broken("the server sent a FETCH response that makes no sense") from error
     if b"UID" in items and not 1 <= items[b"UID"] <= LAST_UID:
         raise Broken("the server sent a UID out of range")

@@ -235,3 +235,20 @@ def test_a_mark_interrupted_is_unavailable(server: ImapScript, account: ImapAcco
 
     with pytest.raises(Unavailable):
         account.open("INBOX", writable=True).acknowledge(UIDSet.span(1, 5), "seen")
+
+
+def test_mail_is_moved_to_the_mailbox_as_the_server_spells_it() -> None:
+    with ImapScript({1: b"one"}, capabilities="IMAP4rev1 AUTH=PLAIN MOVE") as server:
+        answers(server, "LIST", b'* LIST () "." INBOX', b'* LIST () "." INBOX.Done')
+        with ImapAccount("work", server.account()) as account:
+            mailbox = account.open("INBOX", writable=True)
+            mailbox.check_action("move:INBOX/Done")
+            mailbox.acknowledge(UIDSet.span(1, 1), "move:INBOX/Done")
+
+    assert 'UID MOVE 1 "INBOX.Done"' in server.commands
+
+
+def test_a_name_that_no_command_can_hold_is_left_out(server: ImapScript, account: ImapAccount) -> None:
+    answers(server, "LIST", b'* LIST () "/" A', b'* LIST () "/" {4}\r\nB\r\nC')
+
+    assert account.mailboxes(["*"]) == ["A"]
