@@ -1,0 +1,73 @@
+"""Whatever a server says, reading it gives a value or `Broken`, and nothing else."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from ingestd.sources.imap_answers import (
+    Answer,
+    Pieces,
+    fetched,
+    found_uids,
+    metadata,
+    selected,
+    status_uidnext,
+    tagged,
+    untagged,
+)
+from ingestd.sources.imap_names import listed
+from ingestd.sources.imap_wire import Broken
+from ingestd.uidset import UIDSet
+
+WORDS = st.sampled_from(
+    b'* 1|* 1 FETCH (|* LIST (|* SEARCH |* ESEARCH (TAG "i1") UID ALL |* OK [UIDVALIDITY |* STATUS x (UIDNEXT |i1 |OK'
+    b'|NO [|UID 1|UID 99999999999|UID x|FLAGS (|\\Seen|BODY[] |NIL|{0}|{3}|"|(|)|[|]|%| |1:3|,|INTERNALDATE |RFC822.SIZE |'
+    b'"01-Jan-2026 00:00:00 +0000"|X-GM-LABELS (|BODYSTRUCTURE (|ENVELOPE (|&AP-|\\|\0|\xff|9|-1|MODSEQ'.split(b"|")
+)
+LINE = st.lists(WORDS | st.binary(max_size=4), max_size=14).map(b"".join)
+PIECES = st.one_of(
+    LINE.map(lambda line: [line]),
+    st.tuples(LINE, LINE).map(lambda both: [(both[0] + b"{3}", b"abc"), both[1]]),
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(PIECES, max_size=4))
+@example([[b"* 1 FETCH (UID 1 BODY " + b"(" * 5000]])
+@example([[b"* 1 FETCH (UID 1 FLAGS 1 INTERNALDATE (1) RFC822.SIZE x X-GM-LABELS 2)"]])
+def test_any_response_is_understood_or_broken(responses: list[Pieces]) -> None:
+    answer = Answer("OK", b"i1", responses=tuple(responses))
+    readers = (
+        lambda: found_uids(answer),
+        lambda: list(listed(answer)),
+        lambda: selected(answer),
+        lambda: status_uidnext(answer),
+        lambda: metadata(answer, UIDSet.span(1, 9)),
+        lambda: [fetched(pieces) for pieces in responses],
+        lambda: [tagged(pieces, b"i1") or untagged(pieces) for pieces in responses],
+    )
+
+    for reader in readers:
+        with suppress(Broken):
+            reader()
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "code"),
+    [
+        (b"i1 OK", "OK", ""),
+        (b"i1 ok [READ-WRITE] done", "OK", "READ-WRITE"),
+        (b"i1 NO [throttled] slow", "NO", "THROTTLED"),
+        (b"i1 BAD [COPYUID 1 2:3 4] x", "BAD", "COPYUID"),
+    ],
+)
+def test_the_end_of_a_command_is_its_status_and_code(line: bytes, status: str, code: str) -> None:
+    answer = tagged([line], b"i1")
+
+    assert answer is not None
+    assert (answer.status, answer.code) == (status, code)
+    assert tagged([line], b"i12") is None
