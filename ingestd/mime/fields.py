@@ -114,8 +114,10 @@ class Fields:
         found: dict[tuple[str, str, str], None] = {}
         for value in self.values("authentication-results"):
             text = _COMMENT.sub(" ", header_text(value))
-            words = text.partition(";")[0].split()
-            server = words[0].lower()[:NAME] if words else ""
+            server = text.partition(";")[0].strip()
+            if "=" in server:  # some leave out who says so
+                server, text = "", f";{text}"
+            server = server.partition(" ")[0].lower()[:NAME]
             found |= {(server, method.lower(), result.lower()): None for method, result in _METHOD.findall(text)}
         return tuple(found)[:AUTH_RESULTS]
 

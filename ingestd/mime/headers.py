@@ -32,7 +32,7 @@ _REMEMBERED = 200  # bytes of a value that is worth remembering
 
 _LENIENT = re.compile(r"(?:mailto:)?([^\s<>()\[\],;:\"@]+(?:@[^\s<>()\[\],;:\"@]+)?)", re.IGNORECASE)
 _ID = re.compile(r"<\s*([^<>\s]+)\s*>")
-_NUMERIC_ZONE = re.compile(r"\s([+-])(\d\d)([0-5]\d)(?=\s|\(|$)")
+_NUMERIC_ZONE = re.compile(r"(?:\s|:\d\d)([+-])(\d\d)([0-5]\d)(?=\s|\(|$)")
 _NAMED_ZONES = {"UT": 0, "GMT": 0, "UTC": 0, "EST": -300, "EDT": -240, "CST": -360, "CDT": -300}
 _NAMED_ZONES |= {"MST": -420, "MDT": -360, "PST": -480, "PDT": -420}
 _NAMED_ZONE = re.compile(r"\b(" + "|".join(_NAMED_ZONES) + r")\b\s*(?:\(.*)?$", re.IGNORECASE)
@@ -195,14 +195,15 @@ def _clause(clauses: dict[str, str], name: str) -> str | None:
 
 
 def ids(value: bytes) -> tuple[str, ...]:
-    """The message ids of a header, without their angle brackets; without any brackets, the words."""
+    """The message ids of a header, without their angle brackets; without any brackets, the words that look like one."""
     text = one_line(unfolded(value))
-    found = _ID.findall(text) or text.split()
+    found = _ID.findall(text) or [word for word in text.split() if "@" in word]
     return tuple(dict.fromkeys(item[:ID_LENGTH] for item in found))
 
 
 def first_id(value: bytes) -> str | None:
-    """The one id of a header that should hold one, e.g. Message-ID."""
+    """The one id of a header that should hold one, e.g. Message-ID; a phrase such as "your letter of today" is none."""
     text = one_line(unfolded(value))
     match = _ID.search(text)
-    return (match[1] if match else text.strip("<> "))[:ID_LENGTH] or None
+    found = match[1] if match else text.strip("<> ")
+    return found[:ID_LENGTH] or None if "@" in found or " " not in found else None

@@ -80,6 +80,7 @@ def test_a_word_cannot_smuggle_an_address_into_the_list() -> None:
         ("Wed, 1 May 2019 12:20:29 GMT", datetime(2019, 5, 1, 12, 20, 29, tzinfo=UTC), 0),
         ("Wed, 1 May 2019 12:20:29 EST", datetime(2019, 5, 1, 17, 20, 29, tzinfo=UTC), -300),
         ("Wed, 1 May 2019 12:20:29 +0545 (a (nested) comment)", datetime(2019, 5, 1, 6, 35, 29, tzinfo=UTC), 345),
+        ("Wed, 1 May 2019 12:20:29+0200", datetime(2019, 5, 1, 10, 20, 29, tzinfo=UTC), 120),
         ("Fri, 23 Aug 2002 2:32:53 -0400", datetime(2002, 8, 23, 6, 32, 53, tzinfo=UTC), -240),
         ("Sat, 31 Dec 2016 23:59:60 +0000", datetime(2017, 1, 1, tzinfo=UTC), 0),
         ("1 Jan 99 00:00:00 +0000", datetime(1999, 1, 1, tzinfo=UTC), 0),
@@ -175,8 +176,11 @@ def test_a_hop_that_cannot_be_read_may_still_have_a_date() -> None:
 def test_message_ids_lose_their_brackets() -> None:
     assert first_id(b" <1@a.b> (comment)") == "1@a.b"
     assert first_id(b"bare@a.b") == "bare@a.b"
+    assert first_id(b"odd id@a.b") == "odd id@a.b"
+    assert first_id(b"your letter of today") is None
     assert first_id(b" ") is None
     assert ids(b"<1@a.b>\r\n\t<2@a.b> <1@a.b>") == ("1@a.b", "2@a.b")
+    assert ids(b"your letter") == ()
     assert ids(b"1@a.b 2@a.b") == ("1@a.b", "2@a.b")
 
 

@@ -181,11 +181,13 @@ def test_authentication_results_are_told_as_they_claim_to_be() -> None:
     message = read(
         "Authentication-Results: MX.example.org 1;\n spf=pass (sender; dkim=fail) smtp.mailfrom=x;\n"
         " dkim=none; arc=pass\nAuthentication-Results: other.example; dmarc=FAIL\n"
-        "Authentication-Results: empty.example; none\n\n"
+        "Authentication-Results: empty.example; none\nAuthentication-Results: spf=fail (x; y) a=b;dkim=pass\n\n"
     )
 
     assert message.auth_results == (
         ("mx.example.org", "spf", "pass"),
         ("mx.example.org", "dkim", "none"),
         ("other.example", "dmarc", "fail"),
+        ("", "spf", "fail"),
+        ("", "dkim", "pass"),
     )
