@@ -88,7 +88,7 @@ def test_a_third_party_package_lives_in_its_home(path: Path) -> None:
 def test_mail_parser_is_used_by_the_header_engine_alone() -> None:
     users = [path.name for path in MODULES if "mailparser" in {name.split(".")[0] for name in imported(path)}]
 
-    assert users == ["headers.py", "parse.py"]  # the latter only for its version, which is part of a document
+    assert users == ["headers.py"]
 
 
 def test_sources_and_store_do_not_know_each_other() -> None:

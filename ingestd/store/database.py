@@ -71,9 +71,7 @@ def connected(settings: StoreSettings, listeners: Sequence[Any] = ()) -> Iterato
             readPreference="primary",
             retryWrites=True,
             tz_aware=True,
-            serverSelectionTimeoutMS=int(settings.select_timeout * 1000),
-            connectTimeoutMS=int(settings.select_timeout * 1000),
-            socketTimeoutMS=int(settings.socket_timeout * 1000),
+            **_patience(settings),
             event_listeners=list(listeners),
         )
     try:
@@ -164,6 +162,17 @@ def redacted(uri: str) -> str:
     user, at, hosts = parts.netloc.rpartition("@")
     name = user.partition(":")[0]
     return f"{parts.scheme}://{name}{at}{hosts}{parts.path}" if parts.scheme else uri
+
+
+def _patience(settings: StoreSettings) -> dict[str, Any]:
+    """How long to wait, in milliseconds, for what the URI does not say itself."""
+    defaults = {
+        "serverSelectionTimeoutMS": settings.select_timeout,
+        "connectTimeoutMS": settings.select_timeout,
+        "socketTimeoutMS": settings.socket_timeout,
+    }
+    said = settings.uri.lower()
+    return {name: int(seconds * 1000) for name, seconds in defaults.items() if f"{name.lower()}=" not in said}
 
 
 def _check_transport(settings: StoreSettings) -> None:

@@ -13,6 +13,7 @@ from ingestd.demo.mailbox import messages
 from tests.e2e.conftest import Site, kill
 
 COUNT = 400
+SMALL = 40
 KILLS = 10
 
 
@@ -21,6 +22,14 @@ def full(site: Site) -> Site:
     site.deliver(messages(COUNT))
     site.select = "all"
     site.write()
+    return site
+
+
+@pytest.fixture
+def small(site: Site) -> Site:
+    site.deliver(messages(SMALL))
+    site.select = "all"
+    site.write(daemon="workers = 1")
     return site
 
 
@@ -55,16 +64,15 @@ def test_ten_kills_at_random_moments_lose_and_double_nothing(full: Site, tmp_pat
 
 
 @pytest.mark.parametrize("step", ["parsed", "blobs", "originals", "messages", "placements"])
-def test_workers_that_die_at_a_step_lose_and_double_nothing(full: Site, tmp_path: Path, step: str) -> None:
-    full.write(daemon="workers = 1")
-    died = full.run("once", "--limit", "100", INGESTD_FAIL_AT=step)
+def test_workers_that_die_at_a_step_lose_and_double_nothing(small: Site, step: str) -> None:
+    died = small.run("once", INGESTD_FAIL_AT=step)
 
-    full.once()
+    small.once()
 
     assert died.returncode == 1
     assert "not even the raw message could be stored" in died.stderr
-    state = full.state()
-    assert len(state["places"]) == len(state["sealed"]) == COUNT
+    state = small.state()
+    assert len(state["places"]) == len(state["sealed"]) == SMALL
     assert {digest for _, _, digest in state["places"]} == set(state["messages"])
 
 

@@ -86,7 +86,7 @@ def test_after_everything_was_killed_once_goes_on(site: Site, running: subproces
     assert len(state["messages"]) == len(state["places"]) == len(state["sealed"]) == 9
 
 
-def test_a_second_command_that_would_take_mail_in_is_told_why_it_cannot(site: Site, running: subprocess.Popen[str]) -> None:
+def test_a_second_daemon_is_told_why_it_cannot_run(site: Site, running: subprocess.Popen[str]) -> None:
     until(site, lambda account: account["messages"] == 5)
 
     second = site.run("once")
@@ -114,7 +114,7 @@ def test_a_mail_server_that_is_away_is_waited_for(site: Site) -> None:
 
 
 def test_a_store_that_is_away_is_waited_for(site: Site) -> None:
-    site.write(store='uri = "mongodb://127.0.0.1:9/mail"')
+    site.write(store='uri = "mongodb://127.0.0.1:9/mail?serverSelectionTimeoutMS=500"')
 
     process = site.start("run")
     assert process.stderr is not None

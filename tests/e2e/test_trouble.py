@@ -125,12 +125,12 @@ def test_another_server_under_the_same_account_name(two: Site) -> None:
 
 
 def test_a_store_that_does_not_answer(two: Site) -> None:
-    two.write(store='uri = "mongodb://127.0.0.1:9/mail"')
+    two.write(store='uri = "mongodb://127.0.0.1:9/mail?serverSelectionTimeoutMS=500"')
 
     done = two.run("once")
 
     assert done.returncode == 3
-    assert "store mongodb://127.0.0.1:9/mail" in complaint(done)
+    assert "store mongodb://127.0.0.1:9/mail: no answer" in complaint(done)
 
 
 def test_an_unknown_key(two: Site) -> None:
