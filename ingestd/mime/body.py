@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import unquote
@@ -17,6 +18,8 @@ from .transfer import start_of
 
 TEXT_BYTES = 1 << 20  # as UTF-8
 HTML_BYTES = 4 << 20  # as UTF-8
+READ_BYTES = 8 << 20  # of all parts together
+_READABLE = 2 << 20  # characters of HTML that are turned into text
 _CID = re.compile(r"cid:([^\"'\s<>()]{1,300})", re.IGNORECASE)
 
 
@@ -40,6 +43,7 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class _Content:
+    part: Part
     text: str
     whole: bool
 
@@ -54,57 +58,55 @@ class _Reader:
 
     def __init__(self, raw: Raw) -> None:
         self._raw = raw
+        self._room = READ_BYTES
         self._contents: dict[Part, _Content] = {}
         self._defects: set[str] = set()
         self._limits: set[str] = set()
 
     def body(self, found: Bodies) -> Body:
-        html = self._html(found.html) if found.html else None
-        text, cut = self._joined(found.text)
+        html, html_cut = _joined(map(self._content, found.html), HTML_BYTES)
+        if html_cut:
+            self._limits.add("html")
+        text, cut = _joined(map(self._readable, found.text), TEXT_BYTES)
         plain = any(not _is_html(part) for part in found.text)
         if html and plain and not text.strip():
-            text, cut = self._joined(found.html)  # the plain version is there for form's sake only
-            plain = False
+            text, cut = _joined(map(self._readable, found.html), TEXT_BYTES)
+            plain = False  # that version is there for form's sake only
         source: Literal["plain", "html"] | None = "plain" if plain else "html" if found.text else None
-        return Body(text, source, html, cut, frozenset(self._defects), frozenset(self._limits))
-
-    def _joined(self, parts: list[Part]) -> tuple[str, Part | None]:
-        texts: list[str] = []
-        room = TEXT_BYTES
-        for part in parts:
-            content = self._readable(part)
-            fitting = limited(content.text, max(room, 0))
-            texts.append(fitting)
-            room -= len(fitting.encode()) + 1
-            if len(fitting) < len(content.text) or not content.whole:
-                return "\n".join(texts), part
-        return "\n".join(texts), None
-
-    def _html(self, parts: list[Part]) -> str:
-        contents = [self._content(part) for part in parts]
-        whole = "\n".join(content.text for content in contents)
-        html = limited(whole, HTML_BYTES)
-        if len(html) < len(whole) or not all(content.whole for content in contents):
-            self._limits.add("html")
-        return html
+        whole = html if found.html else None
+        return Body(text, source, whole, cut, frozenset(self._defects), frozenset(self._limits))
 
     def _readable(self, part: Part) -> _Content:
         content = self._content(part)
-        if _is_html(part):
-            return _Content(clean(from_html(content.text[: 2 * TEXT_BYTES])), content.whole)
-        return content
+        if not _is_html(part):
+            return content
+        read = content.text[:_READABLE]
+        return _Content(part, clean(from_html(read)), content.whole and len(read) == len(content.text))
 
     def _content(self, part: Part) -> _Content:
         if part not in self._contents:
             # A character takes at least a byte, so what is cut here would hardly have fitted.
-            size_bytes = HTML_BYTES if _is_html(part) else TEXT_BYTES
+            size_bytes = min(HTML_BYTES if _is_html(part) else TEXT_BYTES, self._room)
             data, whole = start_of(self._raw, part.span(self._raw), size_bytes)
+            self._room -= len(data)
             decoded = decode(data, part.type.text("charset"), whole=whole)
             if decoded.defect:
                 self._defects.add(decoded.defect)
             text = decoded.text.replace("\r\n", "\n").replace("\r", "\n")
-            self._contents[part] = _Content(clean(text), whole)
+            self._contents[part] = _Content(part, clean(text), whole)
         return self._contents[part]
+
+
+def _joined(contents: Iterable[_Content], size_bytes: int) -> tuple[str, Part | None]:
+    """Join texts as far as they fit, and return the part that was cut, if any; nothing after it is even read."""
+    texts: list[str] = []
+    for content in contents:
+        fitting = limited(content.text, max(size_bytes, 0))
+        texts.append(fitting)
+        size_bytes -= len(fitting.encode()) + 1
+        if len(fitting) < len(content.text) or not content.whole:
+            return "\n".join(texts), content.part
+    return "\n".join(texts), None
 
 
 def _is_html(part: Part) -> bool:

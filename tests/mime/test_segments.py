@@ -129,6 +129,30 @@ def test_an_html_that_does_not_fit_is_cut_with_a_note() -> None:
     assert message.text_truncated
 
 
+def test_many_texts_are_read_only_as_far_as_they_fit() -> None:
+    html = [part("<p>x</p>" * 200_000, "text/html") for _ in range(8)]
+
+    message = checked(multipart("mixed", *html))
+
+    assert message.html is not None
+    assert len(message.html) == 4 * 2**20
+    assert message.text_truncated
+
+
+def test_a_text_from_html_that_was_not_read_to_its_end_says_so() -> None:
+    message = checked(b"Content-Type: text/html\n\n" + b"<i></i>" * 400_000 + b"the end")
+
+    assert "the end" not in message.text
+    assert message.text_truncated
+
+
+def test_texts_that_come_to_nothing_are_not_read_without_end() -> None:
+    message = checked(multipart("mixed", *[part("<i></i>" * 250_000, "text/html") for _ in range(8)]))
+
+    assert message.text_truncated
+    assert message.text_blob in [blob.sha256 for blob in message.blobs]
+
+
 def test_a_message_that_is_not_parsed_is_kept_whole() -> None:
     small, large = InMemory(b"small"), InMemory(b"large" * LITERAL_BYTES)
 
