@@ -26,9 +26,8 @@ from ingestd.uidset import UIDSet
 WORDS = st.sampled_from(
     b'* 1|* 1 FETCH (|* LIST (|* SEARCH |* ESEARCH (TAG "i1") UID ALL |* OK [UIDVALIDITY |* STATUS x (UIDNEXT |i1 |OK'
     b'|NO [|UID 1|UID 99999999999|UID x|FLAGS (|\\Seen|BODY[] |NIL|{0}|{3}|"|(|)|[|]|%| |1:3|,|INTERNALDATE '
-    b'|RFC822.SIZE |"01-Jan-2026 00:00:00 +0000"|X-GM-LABELS (|BODYSTRUCTURE (|ENVELOPE (|&AP-|\\|\0|\xff|9|-1|MODSEQ'.split(
-        b"|"
-    )
+    b'|RFC822.SIZE |"01-Jan-2026 00:00:00 +0000"|X-GM-LABELS (|BODYSTRUCTURE (|ENVELOPE (|&AP-|\\|\0|\xff'
+    b"|9|-1|MODSEQ".split(b"|")
 )
 LINE = st.lists(WORDS | st.binary(max_size=4), max_size=14).map(b"".join)
 PIECES = st.one_of(
