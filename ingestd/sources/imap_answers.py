@@ -187,7 +187,7 @@ def _esearch(line: bytes, tag: bytes) -> UIDSet:
         raise Broken("the server sent an ESEARCH answer that makes no sense")
     if read[1] is not None and read[1] != tag:
         return UIDSet()  # an update of some other search (RFC 5267)
-    words = read[3].split()
+    words = read[3].split(b" ")[1:]
     for name, value in zip(words[::2], words[1::2], strict=True):
         if name.upper() == b"ALL":
             return _uids(value, by_uid=read[2] is not None)

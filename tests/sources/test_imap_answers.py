@@ -38,6 +38,7 @@ PIECES = st.one_of(
 
 @settings(max_examples=400, deadline=None)
 @given(st.lists(PIECES, max_size=4))
+@example([[b'* ESEARCH (TAG "i1") UID ALL \0\t* 1']])
 @example([[b"* 1 FETCH (UID 1 BODY " + b"(" * 5000]])
 @example([[b"* 1 FETCH (UID 1 FLAGS 1 INTERNALDATE (1) RFC822.SIZE x X-GM-LABELS 2)"]])
 def test_any_response_is_understood_or_broken(responses: list[Pieces]) -> None:
