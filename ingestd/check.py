@@ -14,7 +14,7 @@ from .errors import IngestError, Refused, StoreUnavailable
 from .sources.imap import ImapAccount
 from .store import accounts
 from .summary import Summary
-from .visit import Order, preview, wanted
+from .visit import Order, after_store, matched, preview
 
 Document = dict[str, Any]
 
@@ -43,7 +43,7 @@ def examine(database: Database[Document] | None, account: Account, order: Order)
             accounts.check_binding(database, account.name, account.imap.host, account.imap.user)
         with connection(account) as imap:
             finding.capabilities.extend(imap.capabilities)
-            finding.mailboxes.extend(wanted(imap, account, order))
+            finding.mailboxes.extend(matched(imap, account, order))
             if database is not None:
                 finding.previews.extend(preview(database, account, imap, order))
             finding.errors.extend(_refusals(imap, account, finding.mailboxes))
@@ -56,9 +56,12 @@ def examine(database: Database[Document] | None, account: Account, order: Order)
 
 def _refusals(imap: ImapAccount, account: Account, names: list[str]) -> Iterator[Refused]:
     """Yield why `after_store` cannot be done in some mailbox."""
-    for name in names if account.after_store != "none" else ():
+    action = after_store(account)
+    if action is None:
+        return
+    for name in names:
         try:
-            imap.open(name).check_action(account.after_store)
+            imap.open(name).check_action(action)
         except Refused as error:
             yield error
 

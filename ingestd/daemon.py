@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 from pymongo.database import Database
@@ -17,7 +17,8 @@ from .spool import Spool
 from .store import accounts, indexes
 from .store.database import StoreSettings, connected, ping
 from .store.embedded import embedded
-from .store.leases import Owner, hold
+from .store.leases import Lease, Owner, hold
+from .store.seals import Seals
 from .visit import Order, Outcome, Visit, Watch
 from .workers import Workers, started
 
@@ -51,7 +52,6 @@ def opened(config: Config) -> Iterator[Daemon]:
         settings = stack.enter_context(store(config))
         spool = Spool(config.daemon.spool_dir, config.daemon.spool_memory, config.daemon.spool_disk)
         stack.enter_context(spool)
-        # Before any thread: the workers are forked from a server process that has none.
         workers = stack.enter_context(started(config.daemon.workers, settings, config.daemon.worker_memory))
         database = stack.enter_context(connected(settings))
         ping(database, settings)
@@ -59,14 +59,13 @@ def opened(config: Config) -> Iterator[Daemon]:
         yield Daemon(database, spool, workers, Owner.current())
 
 
-@dataclass(frozen=True, slots=True)
 class Daemon:
     """Serves accounts. Safe to use from several threads, each with an account of its own."""
 
-    database: Database[Document]
-    spool: Spool
-    workers: Workers
-    owner: Owner
+    def __init__(self, database: Database[Document], spool: Spool, workers: Workers, owner: Owner) -> None:
+        self.database, self.spool, self.workers, self.owner = database, spool, workers, owner
+        self._connections: set[ImapAccount] = set()
+        self._lock = Lock()
 
     def serve(self, account: Account, order: Order, watch: Watch) -> Outcome:
         """Bring what is new in every mailbox of *account*. What goes wrong is in the outcome, except with the store.
@@ -78,19 +77,41 @@ class Daemon:
             host, user = account.imap.host, account.imap.user
             with hold(self.database, account.name, self.owner) as lease:
                 accounts.check_binding(self.database, account.name, host, user)
-                with connection(account) as imap:
+                with self._stoppable(connection(account)) as imap:
                     accounts.bind(self.database, lease, host, user)
-                    visit = Visit(self.database, self.spool, self.workers, account, lease)
-                    visit.all_mailboxes(imap, order, watch, outcome)
+                    self.visit(account, lease).all_mailboxes(imap, order, watch, outcome)
         except StoreUnavailable:
             raise
         except IngestError as error:
-            outcome.errors.append(error)
+            if not self.spool.stopped:  # else it is only our own stop, as seen by what was under way
+                outcome.errors.append(error)
         return outcome
+
+    def visit(self, account: Account, lease: Lease) -> Visit:
+        """A visit to *account*, whose *lease* is held."""
+        seals = Seals(self.database, lease)
+        return Visit(self.database, self.spool, self.workers, account, lease, seals)
 
     def stop(self) -> None:
         """End what is under way: batches that are being stored are finished, nothing more is read."""
         self.spool.stop()
+        with self._lock:
+            for imap in self._connections:
+                imap.abort()
+
+    @contextmanager
+    def _stoppable(self, imap: ImapAccount) -> Iterator[ImapAccount]:
+        """Let `stop` reach *imap* wherever it waits, from connecting on."""
+        with self._lock:
+            self._connections.add(imap)
+        try:
+            if self.spool.stopped:
+                imap.abort()
+            with imap:
+                yield imap
+        finally:
+            with self._lock:
+                self._connections.discard(imap)
 
 
 def connection(account: Account) -> ImapAccount:

@@ -9,7 +9,7 @@ the same documents again, so nothing is lost and nothing is stored twice. Nothin
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -47,21 +47,24 @@ class Sink(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class Wanted:
     """What the operator wants of a mailbox."""
 
     select: str = "unseen"
     since: datetime | None = None  # instead of the remembered one, for this pass alone
-    limit: int | None = None
+    limit: int | None = None  # messages of this pass
+    after_store: str | None = None  # what to do on the server with what is stored
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a pass is about to do."""
+    """What a pass is about to do. Every UID that is present is done, selected, or left out for a reason."""
 
     present: UIDSet
-    due: UIDSet
-    memory: Memory
+    done: UIDSet
+    selected: UIDSet
+    left_out: Mapping[str, UIDSet]
+    due: UIDSet  # what of the selected this pass will try
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,43 +76,44 @@ class Stored:
     quarantined: Sequence[Place]
 
 
-def ingest(mailbox: Source, ledger: Ledger, sink: Sink, spool: Spool, wanted: Selection) -> Generator[Plan | Stored]:
+def ingest(mailbox: Source, ledger: Ledger, sink: Sink, spool: Spool, wanted: Wanted) -> Generator[Plan | Stored]:
     """Bring what is wanted of *mailbox* to *sink*: yield the plan, then each batch once it is safe.
 
     Between two batches nothing is half done, so that is where a caller may stop.
     """
-    acknowledge(mailbox, ledger)
+    acknowledge(mailbox, ledger, wanted)
+    lasting, since = wanted.since is None, wanted.since or ledger.memory.since
     found = choose(mailbox, ledger.memory, wanted)
-    due = ledger.plan(found.present, found.selected, found.left_out if wanted.since is None else ledger.memory.left_out)
-    due = new_first(due, ledger.memory.baseline, wanted.limit)
-    yield Plan(found.present, due, ledger.memory)
-    since = wanted.since or ledger.memory.since
+    due = ledger.plan(found.selected, wanted.limit)
+    plan = planned(found, ledger.memory, due)
+    if lasting:
+        ledger.leave_out(plan.left_out)
+    yield plan
     fetch = partial(mailbox.fetch, due, epoch=ledger.memory.epoch.number, since=since)
     with spool.lane(mailbox.abort) as lane:
         for batch, receipts in sink.store(lane.batches(fetch, BATCH_BYTES, BATCH_COUNT)):
-            quarantined = ledger.record(batch, receipts)
+            quarantined = ledger.record(batch, receipts, lasting=lasting)
             lane.release(batch)
             yield Stored(batch, receipts, quarantined)
     if not spool.stopped:
-        acknowledge(mailbox, ledger)
+        acknowledge(mailbox, ledger, wanted)
 
 
-def choose(mailbox: Searchable, memory: Memory, wanted: Selection) -> Candidates:
+def choose(mailbox: Searchable, memory: Memory, wanted: Wanted) -> Candidates:
     """Search *mailbox* for what is wanted of it; changes nothing."""
     older = UIDSet() if wanted.since else memory.left_out.get("older_than_since", UIDSet())
     return candidates(mailbox, wanted.select, wanted.since or memory.since, memory.baseline, older)
 
 
-def new_first(due: UIDSet, baseline: int, limit: int | None) -> UIDSet:
-    """Cut *due* to *limit*: today's mail must not wait for a backlog of a million."""
-    if limit is None or len(due) <= limit:
-        return due
-    new = (due - UIDSet.span(1, baseline)).first(limit)
-    return new | (due - new).first(limit - len(new))
+def planned(found: Candidates, memory: Memory, due: UIDSet) -> Plan:
+    """Set out what becomes of every UID; changes nothing."""
+    selected = (found.selected | memory.selected) - memory.done
+    rest = {why: uids - memory.done - selected for why, uids in found.left_out.items()}
+    return Plan(found.present, memory.done, selected, {why: uids for why, uids in rest.items() if uids}, due)
 
 
-def acknowledge(mailbox: Source, ledger: Ledger) -> None:
-    """Tell the server what is stored, as far as that was asked for and not yet done."""
-    for action, uids in ledger.unacknowledged().items():
-        mailbox.acknowledge(uids, action)
+def acknowledge(mailbox: Source, ledger: Ledger, wanted: Wanted) -> None:
+    """Tell the server what is stored, as far as that was asked for then and is still, and not yet done."""
+    if wanted.after_store and (uids := ledger.unacknowledged(wanted.after_store)):
+        mailbox.acknowledge(uids, wanted.after_store)
         ledger.acknowledged(uids)

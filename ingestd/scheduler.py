@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from threading import Condition
@@ -56,8 +56,11 @@ class Queue:
             self._changed.notify_all()
 
 
+Again = Callable[[str, timedelta], object]  # puts an account on the queue once more, after so long
+
+
 @contextmanager
-def scheduled(every: Mapping[str, timedelta], queue: Queue) -> Iterator[None]:
+def scheduled(every: Mapping[str, timedelta], queue: Queue) -> Iterator[Again]:
     """Put each account on *queue* now, and then again at its interval, until the block ends."""
     # Without a grace time APScheduler drops a job that is a second late: an account would silently miss its turn.
     scheduler = BackgroundScheduler(
@@ -69,7 +72,12 @@ def scheduled(every: Mapping[str, timedelta], queue: Queue) -> Iterator[None]:
         )
         scheduler.add_job(queue.put, trigger, (account,), id=account, next_run_time=datetime.now(UTC))
     scheduler.start()
+
+    def again(account: str, after: timedelta) -> None:
+        due = datetime.now(UTC) + after
+        scheduler.add_job(queue.put, "date", (account,), run_date=due, id=f"{account} again", replace_existing=True)
+
     try:
-        yield
+        yield again
     finally:
         scheduler.shutdown(wait=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from threading import Event, Thread
 from types import FrameType
 
@@ -15,7 +16,7 @@ import structlog
 from .config import Account, Config
 from .daemon import Daemon, opened
 from .errors import IngestError, StoreUnavailable
-from .scheduler import Queue, scheduled
+from .scheduler import Again, Queue, scheduled
 from .summary import Summary
 from .visit import Order, Outcome, Watch
 from .watcher import Watcher, delay
@@ -77,22 +78,23 @@ def run(config: Config, signals: Signals) -> None:
             return
         accounts = {account.name: account for account in config.accounts}
         queue, watcher = Queue(), Watcher()
-        fetchers = [
-            Thread(target=_fetch, args=(daemon, accounts, queue, watcher), name=f"fetcher {number}")
-            for number in range(min(FETCHERS, len(accounts)))
-        ]
-        log.info("started", accounts=len(accounts), fetchers=len(fetchers), workers=daemon.workers.count)
-        with scheduled({name: account.every for name, account in accounts.items()}, queue), _running(fetchers):
-            try:
+        every = {name: account.every for name, account in accounts.items()}
+        with scheduled(every, queue) as again:
+            fetcher = partial(_fetch, daemon, accounts, queue, watcher, again)
+            fetchers = [Thread(target=fetcher, name=f"fetcher {n}") for n in range(min(FETCHERS, len(accounts)))]
+            log.info("started", accounts=len(accounts), fetchers=len(fetchers), workers=daemon.workers.count)
+            with _running(fetchers, lambda: _end(daemon, queue)):
                 signals.wait()
-            finally:
                 log.info("stopping", signal=signals.received)
-                queue.close()
-                daemon.stop()
     log.info("stopped")
 
 
-def _fetch(daemon: Daemon, accounts: dict[str, Account], queue: Queue, watcher: Watcher) -> None:
+def _end(daemon: Daemon, queue: Queue) -> None:
+    queue.close()
+    daemon.stop()
+
+
+def _fetch(daemon: Daemon, accounts: dict[str, Account], queue: Queue, watcher: Watcher, again: Again) -> None:
     """Visit accounts as they come off *queue*, until it is closed. Nothing that goes wrong with one ends the others."""
     while (name := queue.take()) is not None:
         if not watcher.ready(name):
@@ -109,6 +111,8 @@ def _fetch(daemon: Daemon, accounts: dict[str, Account], queue: Queue, watcher: 
         pause = watcher.note(name, errors)
         for failure in errors:
             log.warning("not served", account=name, error=str(failure), wait_seconds=round(pause.total_seconds()))
+        if errors:
+            again(name, pause)
         queue.done(name, again=watch.more and not errors)
 
 
@@ -154,11 +158,13 @@ def _patiently(stack: ExitStack, config: Config, signals: Signals) -> Daemon | N
 
 
 @contextmanager
-def _running(threads: list[Thread]) -> Iterator[None]:
+def _running(threads: list[Thread], end: Callable[[], None]) -> Iterator[None]:
+    """Let *threads* run during the block; then *end* them, and wait until they have."""
     for thread in threads:
         thread.start()
     try:
         yield
     finally:
+        end()
         for thread in threads:
             thread.join()

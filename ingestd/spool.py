@@ -25,6 +25,7 @@ from .message import Arrival, RawMessage
 from .raw import Content, InMemory, OnDisk
 
 IN_MEMORY = 1 << 20  # bytes; a larger message goes to a file
+SUFFIX = ".spooled"  # of our files, so that nobody else's are emptied away
 LINGER = 1.0  # seconds a batch waits for more before it goes as it is
 
 
@@ -54,10 +55,14 @@ class Spool:
         """Take the directory and empty it; raise Refused when another process has it or it cannot be used."""
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.directory.chmod(0o700)
+            if self.directory.stat().st_mode & 0o077:
+                raise Refused(
+                    f"spool {self.directory}: others may look into it; run: chmod 700 {self.directory},"
+                    " or set daemon.spool_dir"
+                )
             self._lock = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for leftover in self.directory.glob("*.eml"):
+            for leftover in self.directory.glob(f"*{SUFFIX}"):
                 leftover.unlink()
         except BlockingIOError as error:
             self.__exit__()
@@ -264,8 +269,10 @@ class Writer:
         self._digest.update(piece)
         self.size_bytes += len(piece)
         if self._file is None and self.size_bytes <= IN_MEMORY:
+            self._charge(self.size_bytes, 0)
             self._pieces.append(bytes(piece))
             return
+        self._charge(0, self.size_bytes)
         try:
             if self._file is None:
                 self._spill()
@@ -297,8 +304,16 @@ class Writer:
             self._path.unlink(missing_ok=True)
         self._lane._give_back(self._memory, self._disk)
 
+    def _charge(self, memory: int, disk: int) -> None:
+        """Have what the message takes counted, when it is larger than was announced."""
+        memory, disk = max(memory, self._memory), max(disk, self._disk)
+        if (memory, disk) != (self._memory, self._disk):
+            with self._lane._changed:
+                self._lane._take(memory - self._memory, disk - self._disk)
+            self._memory, self._disk = memory, disk
+
     def _spill(self) -> None:
-        self._file, name = tempfile.mkstemp(suffix=".eml", dir=self._lane._spool.directory)  # 0600
+        self._file, name = tempfile.mkstemp(suffix=SUFFIX, dir=self._lane._spool.directory)  # 0600
         self._path = Path(name)
         for piece in self._pieces:
             self._to_file(piece)

@@ -8,11 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from .candidates import Candidates
 from .ingest import Plan, Stored
 from .message import Failed, LeftOut, RawMessage, Vanished
-from .store.mailboxes import Memory
-from .uidset import UIDSet
 
 
 @dataclass(slots=True)
@@ -22,7 +19,7 @@ class Summary:
     account: str
     mailbox: str
     on_server: int = 0
-    known_before: int = 0  # stored, vanished or quarantined by earlier passes
+    known_before: int = 0  # stored or quarantined by earlier passes
     selected: int = 0  # chosen, with what earlier passes left undone
     stored: int = 0  # new messages
     copies: int = 0  # places of messages that were stored already
@@ -42,12 +39,11 @@ class Summary:
         return self.selected - self.stored - self.copies - self.vanished - self.failed - self.too_old
 
     def begin(self, plan: Plan) -> None:
-        self._count(plan.present, plan.memory.selected, plan.memory.left_out)
-
-    def preview(self, found: Candidates, memory: Memory) -> None:
-        """Count what a pass would select, without a pass."""
-        chosen = (found.selected | (memory.selected & found.present)) - memory.done
-        self._count(found.present, chosen, {why: uids - memory.done - chosen for why, uids in found.left_out.items()})
+        """Count what *plan* says; what was selected before and is gone from the server counts as selected too."""
+        self.on_server = len(plan.present | plan.selected)
+        self.known_before = len(plan.present & plan.done)
+        self.selected = len(plan.selected)
+        self.left_out = {why: len(uids) for why, uids in plan.left_out.items()}
 
     def add(self, done: Stored) -> None:
         kinds = Counter(type(arrival) for arrival in done.batch)
@@ -72,9 +68,3 @@ class Summary:
             "left_out": dict(self.left_out),
             "size_bytes": self.size_bytes,
         }
-
-    def _count(self, present: UIDSet, selected: UIDSet, left_out: Mapping[str, UIDSet]) -> None:
-        self.on_server = len(present)
-        self.selected = len(selected)
-        self.left_out = {why: len(uids & present) for why, uids in left_out.items() if uids & present}
-        self.known_before = self.on_server - len(selected & present) - sum(self.left_out.values())

@@ -13,7 +13,7 @@ from pymongo.database import Database
 
 from .config import Account
 from .errors import IngestError, Refused
-from .ingest import Plan, Selection, Source, choose, ingest
+from .ingest import Plan, Source, Wanted, choose, ingest, planned
 from .sources.imap import ImapAccount, ImapMailbox
 from .spool import Spool
 from .store import mailboxes
@@ -23,6 +23,7 @@ from .store.mailboxes import Memory
 from .store.messages import Terms
 from .store.seals import Seals
 from .summary import Summary
+from .uidset import UIDSet
 from .workers import Sink, Workers
 
 Document = dict[str, Any]
@@ -81,25 +82,27 @@ class Visit:
     workers: Workers
     account: Account
     lease: Lease
+    seals: Seals
 
     def all_mailboxes(self, imap: ImapAccount, order: Order, watch: Watch, outcome: Outcome) -> None:
         """Make a pass over each mailbox. One that is refused is noted in *outcome*, and the others are served."""
-        for name in wanted(imap, self.account, order):
+        for name in matched(imap, self.account, order):
             if self.spool.stopped:
                 return
             try:
-                outcome.summaries.append(self.one_mailbox(self._opened(imap, name), order, watch))
+                mailbox = self._opened(imap, name)
             except Refused as error:
                 outcome.errors.append(error)
+                continue
+            outcome.summaries.append(self.one_mailbox(mailbox, order, watch))
 
     def one_mailbox(self, mailbox: Mailbox, order: Order, watch: Watch) -> Summary:
         """Make a pass over *mailbox*, and remember how it went."""
         started_at, started = datetime.now(UTC), monotonic()
         summary = Summary(self.account.name, mailbox.name)
-        seals = Seals(self.database, self.account.name, self.lease.token)
-        ledger = Ledger(self.database, self.lease, seals, remembered(self.database, self.account, mailbox))
+        ledger = Ledger(self.database, self.lease, self.seals, remembered(self.database, self.account, mailbox))
         sink = Sink(self.workers, terms(self.account))
-        with closing(ingest(mailbox, ledger, sink, self.spool, selection(self.account, order))) as steps:
+        with closing(ingest(mailbox, ledger, sink, self.spool, wanted(self.account, order))) as steps:
             for step in steps:
                 if isinstance(step, Plan):
                     summary.begin(step)
@@ -114,23 +117,23 @@ class Visit:
 
     def _opened(self, imap: ImapAccount, name: str) -> ImapMailbox:
         """Open a mailbox; raise Refused when the server cannot do there what is to be done after storing."""
-        mailbox = imap.open(name, writable=self.account.after_store != "none")
-        if self.account.after_store != "none":
-            mailbox.check_action(self.account.after_store)
+        mailbox = imap.open(name, writable=after_store(self.account) is not None)
+        if action := after_store(self.account):
+            mailbox.check_action(action)
         return mailbox
 
 
 def preview(database: Database[Document], account: Account, imap: ImapAccount, order: Order) -> Iterator[Summary]:
     """Yield what a pass over each mailbox would select. Changes nothing, neither here nor there."""
-    for name in wanted(imap, account, order):
+    for name in matched(imap, account, order):
         mailbox = imap.open(name)
         memory = remembered(database, account, mailbox)
         summary = Summary(account.name, name)
-        summary.preview(choose(mailbox, memory, selection(account, order)), memory)
+        summary.begin(planned(choose(mailbox, memory, wanted(account, order)), memory, UIDSet()))
         yield summary
 
 
-def wanted(imap: ImapAccount, account: Account, order: Order) -> list[str]:
+def matched(imap: ImapAccount, account: Account, order: Order) -> list[str]:
     """Return the mailboxes to serve; raise Refused when they are not what they should be."""
     names = imap.mailboxes(account.mailboxes)
     kind, _, target = account.after_store.partition(":")
@@ -153,10 +156,17 @@ def remembered(database: Database[Document], account: Account, mailbox: Mailbox)
     return mailboxes.recall(database, account.name, mailbox.name, server, account.select, since, now)
 
 
-def selection(account: Account, order: Order) -> Selection:
+def wanted(account: Account, order: Order) -> Wanted:
+    """What a pass over a mailbox of *account* is to bring, and to do there."""
     since = mailboxes.resolved(order.since, datetime.now(UTC))
-    return Selection(account.select, since, order.limit)
+    return Wanted(account.select, since, order.limit, after_store(account))
 
 
 def terms(account: Account) -> Terms:
-    return Terms(None if account.after_store == "none" else account.after_store, frozenset(account.authserv_ids))
+    """What holds for every message of *account*."""
+    return Terms(after_store(account), frozenset(account.authserv_ids))
+
+
+def after_store(account: Account) -> str | None:
+    """What to do on the server with a message that is stored, if anything."""
+    return None if account.after_store == "none" else account.after_store

@@ -107,8 +107,8 @@ class Sink:
 def started(count: int, settings: StoreSettings, memory_bytes: int, parse: Parse = parse) -> Iterator[Workers]:
     """Give *count* worker processes until the block ends; with 0, everything happens in this one, unwatched.
 
-    Start them before any thread, and once: they come from a fork server that has the imports done already. A worker
-    may use *memory_bytes* for its data; *parse* must be a function of a module, since a worker imports it.
+    They come from a fork server that has no threads and the imports done already. A worker may use *memory_bytes* for
+    its data; *parse* must be a function of a module, since a worker imports it.
     """
     with ExitStack() as stack:
         if not count:
@@ -174,17 +174,21 @@ class _Writer:
 
 
 _stack = ExitStack()  # of a worker process: what it holds until it ends
-_writers: list[_Writer] = []  # of a worker process: the one, once it is initialised
+_start: list[Callable[[], _Writer]] = []  # of a worker process: how to make its writer
+_writers: list[_Writer] = []  # of a worker process: the one, from its first job on
 
 
 def _initialise(settings: StoreSettings, memory_bytes: int, parse: Parse) -> None:
     """Make this process a worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the one who started us
     resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
-    _writers.append(_Writer(_stack, settings, partial(_watched, parse)))
+    _start.append(partial(_Writer, _stack, settings, partial(_watched, parse)))
 
 
 def _work(job: Job) -> list[Receipt]:
+    # Only now, since an initialiser that fails would end the whole pool for good.
+    if not _writers:
+        _writers.append(_start[0]())
     return _writers[0](job)
 
 

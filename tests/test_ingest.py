@@ -12,7 +12,7 @@ import pytest
 from pymongo.database import Database
 
 from ingestd.errors import StoreUnavailable
-from ingestd.ingest import Plan, Selection, Stored, ingest
+from ingestd.ingest import Plan, Stored, Wanted, ingest
 from ingestd.message import Receipt
 from ingestd.mime.parse import parse
 from ingestd.spool import Spool
@@ -37,12 +37,12 @@ class Bench:
     terms: Terms = field(default_factory=Terms)
     fail_at: str = ""
 
-    def run(self, mailbox: ListMailbox, wanted: Selection | None = None, since: Any = None) -> list[Plan | Stored]:
-        wanted = wanted or Selection()
+    def run(self, mailbox: ListMailbox, wanted: Wanted | None = None, since: Any = None) -> list[Plan | Stored]:
+        wanted = replace(wanted or Wanted(), after_store=self.terms.ack)
         server = (mailbox.uidvalidity, mailbox.uidnext)
         now = datetime.now(UTC)
         memory = mailboxes.recall(self.database, "work", "INBOX", server, wanted.select, since, now)
-        ledger = Ledger(self.database, self.lease, Seals(self.database, "work", self.lease.token), memory)
+        ledger = Ledger(self.database, self.lease, Seals(self.database, self.lease), memory)
         sink = Sink(InProcess(self._write), self.terms)
         done = list(ingest(mailbox, ledger, sink, self.spool, wanted))
         ledger.finish({})
@@ -103,7 +103,7 @@ def test_mail_read_before_first_sight_is_left_out_and_counted(bench: Bench) -> N
     plan = bench.run(mailbox)[0]
 
     assert isinstance(plan, Plan)
-    assert {why: str(uids) for why, uids in plan.memory.left_out.items()} == {"seen_at_baseline": "1:2"}
+    assert {why: str(uids) for why, uids in plan.left_out.items()} == {"seen_at_baseline": "1:2"}
     assert mailbox.fetched == [3, 4, 5]
 
 
@@ -119,7 +119,7 @@ def test_mail_that_a_person_opens_between_two_passes_is_stored_all_the_same(benc
 
 def test_mail_that_a_person_opens_after_it_was_selected_is_stored_all_the_same(bench: Bench) -> None:
     mailbox = ListMailbox(*(mail(n) for n in range(5)))
-    bench.run(mailbox, Selection(limit=2))
+    bench.run(mailbox, Wanted(limit=2))
     mailbox.seen = {3, 4, 5}
 
     bench.run(mailbox)
@@ -132,17 +132,17 @@ def test_all_takes_what_unseen_left_out(bench: Bench) -> None:
     mailbox.seen = {1}
     bench.run(mailbox)
 
-    bench.run(mailbox, Selection(select="all"))
+    bench.run(mailbox, Wanted(select="all"))
 
     assert sorted(mailbox.fetched) == [1, 2]
 
 
 def test_new_mail_comes_before_a_backlog(bench: Bench) -> None:
     mailbox = ListMailbox(*(mail(n) for n in range(10)))
-    bench.run(mailbox, Selection(limit=3))
+    bench.run(mailbox, Wanted(limit=3))
     uid = mailbox.deliver(mail(99))
 
-    bench.run(mailbox, Selection(limit=2))
+    bench.run(mailbox, Wanted(limit=2))
 
     assert uid in mailbox.fetched[3:]
 
@@ -156,7 +156,7 @@ def test_mail_before_since_is_left_out_by_its_internaldate(bench: Bench) -> None
 
     assert mailbox.fetched == [3]
     assert isinstance(again, Plan)
-    assert {why: str(uids) for why, uids in again.memory.left_out.items()} == {"older_than_since": "1:2"}
+    assert {why: str(uids) for why, uids in again.left_out.items()} == {"older_than_since": "1:2"}
 
 
 def test_equal_bytes_in_two_places_are_one_message(bench: Bench) -> None:
@@ -196,7 +196,7 @@ def test_a_message_that_the_server_will_not_give_waits_and_its_neighbours_are_st
     assert (attempt["state"], attempt["attempts"]) == ("fetching", 1)
     assert isinstance(again, Plan)
     assert not again.due
-    assert str(again.memory.selected) == "2"
+    assert str(again.selected) == "2"
 
 
 def test_a_message_that_failed_five_times_is_quarantined(bench: Bench) -> None:
@@ -212,7 +212,7 @@ def test_a_message_that_failed_five_times_is_quarantined(bench: Bench) -> None:
 
 def test_a_message_expunged_before_its_turn_is_vanished(bench: Bench) -> None:
     mailbox = ListMailbox(mail(1), mail(2))
-    bench.run(mailbox, Selection(limit=1))
+    bench.run(mailbox, Wanted(limit=1))
     del mailbox.messages[2]
 
     bench.run(mailbox)
@@ -243,14 +243,97 @@ def test_the_server_is_told_only_when_asked(bench: Bench) -> None:
 
 def test_what_was_not_acknowledged_is_acknowledged_by_the_next_pass(bench: Bench) -> None:
     mailbox = ListMailbox(mail(1))
-    asking = replace(bench, terms=Terms(ack="seen"), fail_at="placements")
+    asking = replace(bench, terms=Terms(ack="seen"))
     with pytest.raises(StoreUnavailable):
-        asking.run(mailbox)
+        replace(asking, fail_at="placements").run(mailbox)
 
-    bench.run(mailbox)
+    asking.run(mailbox)
 
     assert mailbox.seen == {1}
     assert bench.database.placements.count_documents({"ack": "done"}) == 1
+
+
+def test_what_is_not_asked_for_any_more_is_not_done(bench: Bench) -> None:
+    mailbox = ListMailbox(mail(1))
+    with pytest.raises(StoreUnavailable):
+        replace(bench, terms=Terms(ack="seen"), fail_at="placements").run(mailbox)
+
+    bench.run(mailbox)
+
+    assert mailbox.seen == set()
+
+
+def test_a_pass_with_a_day_of_its_own_leaves_no_mail_out_for_ever(bench: Bench) -> None:
+    mailbox = ListMailbox(*(mail(n) for n in range(1, 7)))
+    mailbox.dates = {uid: NOON - timedelta(days=10 - uid) for uid in mailbox.messages}
+    bench.run(mailbox, Wanted(limit=2))
+
+    bench.run(mailbox, Wanted(since=mailbox.dates[5]))
+    bench.run(mailbox)
+
+    assert sorted(mailbox.fetched) == [1, 2, 3, 4, 5, 6]
+
+
+def test_counts_add_up_for_a_pass_with_a_day_of_its_own(bench: Bench) -> None:
+    mailbox = ListMailbox(*(mail(n) for n in range(1, 5)))
+    mailbox.dates = {uid: NOON - timedelta(days=10 - uid) for uid in mailbox.messages}
+
+    plan = bench.run(mailbox, Wanted(since=mailbox.dates[4]))[0]
+
+    assert isinstance(plan, Plan)
+    left_out = {why: len(uids) for why, uids in plan.left_out.items()}
+    assert (len(plan.done), len(plan.selected), left_out) == (0, 2, {"older_than_since": 2})
+
+
+def test_one_empty_answer_of_a_broken_server_loses_nothing(bench: Bench) -> None:
+    mailbox = ListMailbox(*(mail(n) for n in range(10)))
+    bench.run(mailbox, Wanted(limit=2))
+    kept, mailbox.messages = mailbox.messages, {}
+    bench.run(mailbox)
+    mailbox.messages = kept
+
+    bench.run(mailbox)
+
+    assert len(bench.state()[0]) == 10
+    assert bench.database.placements.count_documents({"state": "vanished"}) == 0
+
+
+def test_a_message_found_gone_twice_is_not_asked_for_again_unless_it_is_listed(bench: Bench) -> None:
+    mailbox = ListMailbox(mail(1), mail(2))
+    bench.run(mailbox, Wanted(limit=1))
+    gone = mailbox.messages.pop(2)
+
+    for _ in range(2):
+        bench.run(mailbox)
+    third = bench.run(mailbox)[0]
+    mailbox.messages[2] = gone
+    bench.run(mailbox)
+
+    assert isinstance(third, Plan)
+    assert not third.selected
+    assert len(bench.state()[0]) == 2
+
+
+def test_what_was_stored_and_not_sealed_is_sealed_even_under_other_settings(bench: Bench) -> None:
+    mailbox = ListMailbox(mail(1), mail(2))
+    with pytest.raises(StoreUnavailable):
+        replace(bench, fail_at="placements").run(mailbox)
+    mailbox.seen = {1, 2}
+
+    bench.run(mailbox, since=NOON.date())
+
+    assert bench.sealed() == bench.state()[0]
+
+
+def test_a_message_written_by_a_pass_that_died_counts_as_new(bench: Bench) -> None:
+    mailbox = ListMailbox(mail(1), mail(1))
+    with pytest.raises(StoreUnavailable):
+        replace(bench, fail_at="messages").run(mailbox)
+
+    steps = bench.run(mailbox)
+
+    receipts = [receipt for step in steps if isinstance(step, Stored) for receipt in step.receipts]
+    assert [receipt.new for receipt in receipts] == [True, False]
 
 
 def test_a_message_larger_than_the_spool_passes(database: Database[Document], tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_released_messages_give_their_room_back(tmp_path: Path) -> None:
         lane.release(arrivals)
 
         assert (spool.used.memory, spool.used.disk) == (0, 0)
-        assert list(tmp_path.glob("*.eml")) == []
+        assert list(tmp_path.glob("*.spooled")) == []
 
 
 def test_a_discarded_message_leaves_nothing(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_discarded_message_leaves_nothing(tmp_path: Path) -> None:
         writer.discard()
 
         assert (spool.used.memory, spool.used.disk) == (0, 0)
-        assert list(tmp_path.glob("*.eml")) == []
+        assert list(tmp_path.glob("*.spooled")) == []
 
 
 def test_reading_ahead_pauses_when_the_budget_is_spent_and_says_so_with_an_empty_batch(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_a_lane_that_ends_early_aborts_its_reader_and_gives_everything_back(tmp_
 
         assert aborted.is_set()
         assert (spool.used.memory, spool.used.disk) == (0, 0)
-        assert list(tmp_path.glob("*.eml")) == []
+        assert list(tmp_path.glob("*.spooled")) == []
 
 
 def test_a_stopped_spool_lets_go_of_a_storing_side_that_waits(tmp_path: Path) -> None:
@@ -156,9 +156,9 @@ def test_a_stopped_spool_lets_go_of_a_storing_side_that_waits(tmp_path: Path) ->
 
 
 def test_the_spool_is_emptied_at_start_and_belongs_to_one_process(tmp_path: Path) -> None:
-    (tmp_path / "leftover.eml").write_bytes(b"from a crash")
+    (tmp_path / "leftover.spooled").write_bytes(b"from a crash")
 
     with Spool(tmp_path):
-        assert list(tmp_path.glob("*.eml")) == []
+        assert list(tmp_path.glob("*.spooled")) == []
         with pytest.raises(Refused, match="another ingestd uses it"), Spool(tmp_path):
             pass

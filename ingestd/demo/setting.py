@@ -20,7 +20,7 @@ from ..errors import Refused
 from ..sources.files import FilesMailbox
 from ..store.leases import hold
 from ..summary import Summary
-from ..visit import Order, Visit, Watch
+from ..visit import Order, Watch
 from .dovecot import Dovecot
 from .mailbox import Sample, messages
 
@@ -113,8 +113,7 @@ def _from_files(directory: Path, missing: str) -> Setting:
 
     def visit(daemon: Daemon, watch: Watch) -> list[Summary]:
         with hold(daemon.database, ACCOUNT, daemon.owner) as lease:
-            each = Visit(daemon.database, daemon.spool, daemon.workers, account, lease)
-            return [each.one_mailbox(mailbox, Order(), watch)]
+            return [daemon.visit(account, lease).one_mailbox(mailbox, Order(), watch)]
 
     return Setting(config, mailbox.uidnext - 1, missing, visit)
 

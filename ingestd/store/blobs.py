@@ -21,13 +21,17 @@ INSERT_BYTES = 4 << 20  # chunks sent in one command
 ROUNDS = 3  # times a blob is uploaded again because the sweeper was about to delete it
 
 Contents = Mapping[str, Iterable[bytes]]  # digest -> its bytes; iterating starts anew each time
+Needed = Mapping[str, Iterable[bytes] | None]  # the same; None where the bytes are not at hand
 Document = dict[str, Any]
 
 
 def present(database: Database[Document], digests: Iterable[str]) -> set[str]:
     """Return which of *digests* are stored, whole, and not about to be swept."""
+    wanted = list(digests)
+    if not wanted:
+        return set()
     with db.translated():
-        found = database["blobs.files"].find({"_id": {"$in": list(digests)}, "dying": {"$exists": False}}, {"_id": 1})
+        found = database["blobs.files"].find({"_id": {"$in": wanted}, "dying": {"$exists": False}}, {"_id": 1})
         return {document["_id"] for document in found}
 
 
@@ -47,20 +51,26 @@ def upload(database: Database[Document], contents: Contents, now: datetime) -> N
     db.upsert(database["blobs.files"], [_file(digest, length, now) for digest, length in lengths.items()])
 
 
-def touch(database: Database[Document], contents: Contents, now: datetime) -> None:
-    """Keep the sweeper away from *contents* for another 48 hours; upload again what it was about to delete.
+def touch(database: Database[Document], needed: Needed, now: datetime) -> None:
+    """Keep the sweeper away from *needed* for another 48 hours; upload again what it was about to delete.
 
-    Call it when the messages that name them are written: from then on the sweeper sees the references.
+    Call it when the messages that name them are written: from then on the sweeper sees the references. Raises
+    StoreUnavailable when a blob is going whose bytes are not at hand: the next pass will have them.
     """
-    digests = list(contents)
+    digests = list(needed)
+    if not digests:
+        return
     for _ in range(ROUNDS):
         alive = {"_id": {"$in": digests}, "dying": {"$exists": False}}
         with db.translated():
             result = database["blobs.files"].update_many(alive, {"$currentDate": {"touched_at": True}})
         if result.matched_count == len(digests):
             return
-        missing = set(digests) - present(database, digests)
-        upload(database, {digest: contents[digest] for digest in missing}, now)
+        going = set(digests) - present(database, digests)
+        contents = {digest: content for digest in going if (content := needed[digest]) is not None}
+        if len(contents) < len(going):
+            break
+        upload(database, contents, now)
     raise StoreUnavailable("store: blobs are being swept while they are written; try again")
 
 

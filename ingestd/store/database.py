@@ -19,20 +19,19 @@ from pymongo.database import Database
 from pymongo.errors import (
     BulkWriteError,
     ConfigurationError,
-    ConnectionFailure,
-    ExecutionTimeout,
-    InvalidURI,
     OperationFailure,
-    WTimeoutError,
+    PyMongoError,
 )
 from pymongo.uri_parser import parse_uri
 
-from ..errors import Refused, StoreUnavailable
+from ..errors import IngestError, Refused, StoreUnavailable
 
 Document = dict[str, Any]
 
 DEFAULT_DATABASE = "ingestd"
 DUPLICATE_KEY = 11000
+# DuplicateKey, BadValue, and a document that is too large, in the words of several versions.
+DOCUMENT_FAULTS = frozenset({DUPLICATE_KEY, 2, 10334, 17280, 17419, 17420})
 NOT_AUTHORISED = {13: "is not allowed to do this", 18: "was refused"}  # Unauthorized, AuthenticationFailed
 
 
@@ -92,23 +91,43 @@ def translated(settings: StoreSettings | None = None) -> Iterator[None]:
     where = f"store {settings.shown}" if settings else "store"
     try:
         yield
-    except (ConnectionFailure, ExecutionTimeout, WTimeoutError) as error:
-        raise StoreUnavailable(f"{where}: no answer ({_brief(error)}); is MongoDB running there?") from error
-    except BulkWriteError as error:
-        if error.details.get("writeErrors"):
+    except PyMongoError as error:
+        meant = _meant(error, where)
+        if meant is None:
             raise
-        raise StoreUnavailable(f"{where}: a write was not confirmed by a majority") from error
-    except (InvalidURI, ConfigurationError) as error:
-        raise Refused(f"{where}: {_brief(error)}; check store.uri and store.password") from error
-    except OperationFailure as error:
-        if error.code in NOT_AUTHORISED:
-            raise Refused(
-                f"{where}: the login {NOT_AUTHORISED[error.code]} (code {error.code}); check store.uri, store.password"
-                " and the roles of that user"
-            ) from error
-        if error.has_error_label("RetryableWriteError") or error.has_error_label("TransientTransactionError"):
-            raise StoreUnavailable(f"{where}: try again (code {error.code})") from error
-        raise
+        raise meant from error
+
+
+def _meant(error: PyMongoError, where: str) -> IngestError | None:
+    """What to do about *error*; None when it lies in a document, which is for the caller to tell.
+
+    A store in trouble has many codes, and taking one for a fault of the mail would leave good mail unparsed. So what is
+    not known to be something else is an outage.
+    """
+    code = getattr(error, "code", None)
+    if isinstance(error, OperationFailure) and code in DOCUMENT_FAULTS:
+        return None
+    if isinstance(error, BulkWriteError) and _faulty(error):
+        return None
+    if code in NOT_AUTHORISED:
+        return Refused(
+            f"{where}: the login {NOT_AUTHORISED[code]} (code {code}); check store.uri, store.password"
+            " and the roles of that user"
+        )
+    if isinstance(error, ConfigurationError) and not _from_dns(error):
+        return Refused(f"{where}: {_brief(error)}; check store.uri and store.password")
+    if isinstance(error, OperationFailure):
+        return StoreUnavailable(f"{where}: refused for now (code {code}, {(error.details or {}).get('codeName', '')})")
+    return StoreUnavailable(f"{where}: no answer ({_brief(error)}); is MongoDB running there?")
+
+
+def _faulty(error: BulkWriteError) -> bool:
+    return any(failure["code"] in DOCUMENT_FAULTS for failure in error.details.get("writeErrors", ()))
+
+
+def _from_dns(error: ConfigurationError) -> bool:
+    """Whether the name of a mongodb+srv:// URI could not be looked up just now."""
+    return type(error.__cause__).__module__.startswith("dns.")
 
 
 def upsert(collection: Collection[Document], operations: Sequence[UpdateOne]) -> set[int]:
@@ -147,12 +166,17 @@ def insert_missing(collection: Collection[Document], documents: Sequence[Documen
 
 
 def duplicates(error: BulkWriteError) -> list[int]:
-    """Return the indexes that failed because their `_id` exists; raise *error* again when anything else went wrong."""
+    """Return the indexes that failed because their `_id` exists.
+
+    Raises StoreUnavailable when some of the rest may succeed later, else *error* again when a document is at fault.
+    """
     failures = error.details["writeErrors"]
-    if any(failure["code"] != DUPLICATE_KEY for failure in failures):
+    others = {failure["code"] for failure in failures} - {DUPLICATE_KEY}
+    if error.details.get("writeConcernErrors") or others - DOCUMENT_FAULTS:
+        codes = ", ".join(map(str, sorted(others))) or "not confirmed by a majority"
+        raise StoreUnavailable(f"store: writes failed for now ({codes})") from error
+    if others:
         raise error
-    if error.details.get("writeConcernErrors"):
-        raise StoreUnavailable("store: a write was not confirmed by a majority") from error
     return [failure["index"] for failure in failures]
 
 
@@ -180,7 +204,7 @@ def _check_transport(settings: StoreSettings) -> None:
         return
     try:
         parsed = parse_uri(settings.uri, warn=False)
-    except (InvalidURI, ConfigurationError, ValueError) as error:
+    except (ConfigurationError, ValueError) as error:
         raise Refused(f"store {settings.shown}: {_brief(error)}; check store.uri") from error
     if not parsed["options"].get("tls") and not all(_is_local(host) for host, _ in parsed["nodelist"]):
         raise Refused(

@@ -115,6 +115,7 @@ def placement(raw: RawMessage, ack: str | None) -> Document:
         "state": "stored",
         "reason": None,
         "next_try": None,
+        "vanished_at": None,
         "present": True,
         "flags": list(raw.flags),
         "labels": list(raw.labels),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event, Thread
+from time import monotonic
 from typing import Any
 
 from pymongo import ReturnDocument
@@ -48,22 +49,27 @@ class Owner:
         return {"host": self.host, "node": os.uname().nodename, "pid": self.pid, "started": self.started}
 
     def knows_dead(self, other: Document) -> bool:
-        """Whether *other* certainly lives no more: it ran here, and its process is gone."""
-        return bool(other["host"] == self.host and _started(other["pid"]) != other["started"])
+        """Whether *other* certainly lives no more: it ran here, and its process is gone or has become another."""
+        if other["host"] != self.host:
+            return False
+        return _gone(other["pid"]) or _started(other["pid"]) not in (other["started"], None)
 
 
 class Lease:
     """The right to write for one account. Kept alive by a thread until its `with` ends."""
 
-    def __init__(self, database: Database[Document], account: str, token: int) -> None:
-        self.account, self.token = account, token
+    def __init__(self, database: Database[Document], account: str, token: int, *, taken_over: bool) -> None:
+        self.account, self.token, self.taken_over = account, token, taken_over
         self._database = database
+        self._held_since = monotonic()
         self._lost: Exception | None = None
 
     def check(self) -> None:
-        """Raise LeaseLost when another daemon has taken the account, StoreUnavailable when nobody could tell."""
+        """Raise what ended the lease: LeaseLost when another daemon has it, StoreUnavailable when it ran out."""
         if self._lost:
             raise self._lost
+        if monotonic() - self._held_since >= TTL.total_seconds():
+            raise StoreUnavailable(f"account {self.account}: the lease ran out before the store renewed it")
 
     @property
     def mine(self) -> Document:
@@ -72,11 +78,13 @@ class Lease:
 
     def keep(self, ended: Event) -> None:
         while not ended.wait(RENEW.total_seconds()):
+            began = monotonic()
             try:
                 self._renew()
-            except (LeaseLost, StoreUnavailable) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, `check` raises it
                 self._lost = error
                 return
+            self._held_since = began
 
     def _renew(self) -> None:
         with db.translated():
@@ -127,7 +135,7 @@ def _take(database: Database[Document], account: str, owner: Owner) -> Lease:
         holder = f"{held_by['node']} (pid {held_by['pid']})" if held_by else "another daemon"
         until = found["lease"]["expires_at"]
         raise LeaseLost(f"account {account}: served by {holder}, its lease runs until {until:%H:%M:%S} UTC")
-    return Lease(database, account, taken["lease"]["token"])
+    return Lease(database, account, taken["lease"]["token"], taken_over=held_by is not None)
 
 
 def _release(database: Database[Document], lease: Lease) -> None:
@@ -142,6 +150,17 @@ def _release(database: Database[Document], lease: Lease) -> None:
 
 def _expiry() -> Document:
     return {"$add": ["$$NOW", int(TTL.total_seconds() * 1000)]}
+
+
+def _gone(pid: int) -> bool:
+    """Whether there is certainly no process *pid*; /proc alone may hide the processes of others."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
 
 
 def _started(pid: int) -> str | None:

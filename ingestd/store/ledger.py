@@ -14,11 +14,11 @@ from ..uidset import UIDSet
 from . import mailboxes, placements
 from .leases import Lease
 from .mailboxes import Memory
-from .placements import Known
 from .seals import Seals
 
 Document = dict[str, Any]
 
+SEALED_AT_ONCE = 100  # places in one seal
 CHECKPOINT_EVERY = timedelta(seconds=2)  # it may lag: what was stored since is looked up
 
 
@@ -30,43 +30,49 @@ class Ledger:
         self._database, self._lease, self._seals = database, lease, seals
         self.memory = memory
         self._saved_at = datetime.fromtimestamp(0, UTC)
-        self._save()
         if memory.last_pass is None:
+            self.memory = replace(memory, sealed=seals.number)  # nothing of this epoch can be sealed yet
             placements.retire(database, memory.epoch)
-
-    def plan(self, present: UIDSet, selected: UIDSet, left_out: Mapping[str, UIDSet]) -> UIDSet:
-        """Save what this mailbox has to do; return what of it is due now.
-
-        What was selected before and is not *present* any more has vanished. What is stored already, but was not sealed
-        before the last pass ended, is sealed here.
-        """
-        now = datetime.now(UTC)
-        selected = (selected | self.memory.selected) - self.memory.done
-        gone = selected - present
-        known = placements.known(self._database, self.memory.epoch, selected, now)
-        self._seal_again(known)
-        lost = gone - known.stored - known.ended
-        placements.vanish(self._database, [Vanished(self._place(uid)) for uid in lost], now)
-        self.memory = replace(self.memory, selected=selected).finished(known.stored | known.ended | lost)
-        rest = {why: uids - self.memory.done - self.memory.selected for why, uids in left_out.items()}
-        self.memory = replace(self.memory, left_out={why: uids for why, uids in rest.items() if uids})
         self._save()
-        return self.memory.selected - known.waiting
 
-    def record(self, batch: Sequence[Arrival], receipts: Sequence[Receipt]) -> list[Place]:
-        """Write what became of *batch*: attempts, the seal, the checkpoint. Return what is quarantined now."""
+    def plan(self, selected: UIDSet, limit: int | None = None) -> UIDSet:
+        """Save that *selected* is to do, besides what was left undone; return what of it is due now, up to *limit*.
+
+        What is stored already, but was not sealed before the last pass ended, is sealed here.
+        """
+        memory = self.memory = replace(self.memory, selected=(self.memory.selected | selected) - self.memory.done)
+        waiting = placements.waiting(self._database, memory.epoch, datetime.now(UTC))
+        due = memory.new_first(memory.selected - waiting, limit)
+        known = placements.known(self._database, memory.epoch, due | memory.formerly)
+        self._seal_again(known.stored)
+        self.memory = replace(memory.finished(known.ended), formerly=UIDSet())
+        if due == memory.selected - waiting:  # all that may be unsealed was looked up
+            self.memory = replace(self.memory, sealed=self._seals.number)
+        self._save()
+        return due - known.ended
+
+    def leave_out(self, left_out: Mapping[str, UIDSet]) -> None:
+        """Save which UIDs are not wanted, and why."""
+        self.memory = replace(self.memory, left_out=left_out)
+        self._save()
+
+    def record(self, batch: Sequence[Arrival], receipts: Sequence[Receipt], *, lasting: bool = True) -> list[Place]:
+        """Write what became of *batch*: attempts, the seal, the checkpoint. Return what is quarantined now.
+
+        What turned out too old is left out from now on; unless *lasting*, it stays to do for a later pass.
+        """
         self._lease.check()
         now = datetime.now(UTC)
-        vanished = [arrival for arrival in batch if isinstance(arrival, Vanished)]
-        failed = [arrival for arrival in batch if isinstance(arrival, Failed)]
-        placements.vanish(self._database, vanished, now)
-        quarantined = placements.postpone(self._database, failed, now)
+        gone = placements.vanish(self._database, [each for each in batch if isinstance(each, Vanished)], now)
+        quarantined = placements.postpone(self._database, [each for each in batch if isinstance(each, Failed)], now)
         if receipts:
             sealed = self._seals.append(receipts)
             self.memory = replace(self.memory, sealed=sealed)
-        self._leave_out(UIDSet.of(arrival.place.uid for arrival in batch if isinstance(arrival, LeftOut)))
-        places = [arrival.place for arrival in vanished] + [receipt.place for receipt in receipts] + quarantined
-        self.memory = self.memory.finished(UIDSet.of(place.uid for place in places))
+        if lasting:
+            self._older(UIDSet.of(each.place.uid for each in batch if isinstance(each, LeftOut)))
+        ended = [*(receipt.place for receipt in receipts), *quarantined]
+        self.memory = self.memory.finished(UIDSet.of(place.uid for place in ended))
+        self.memory = self.memory.dropped(UIDSet.of(place.uid for place in gone))
         if now - self._saved_at >= CHECKPOINT_EVERY:
             self._save()
         return quarantined
@@ -76,33 +82,30 @@ class Ledger:
         self.memory = replace(self.memory, last_pass=summary)
         self._save()
 
-    def unacknowledged(self) -> dict[str, UIDSet]:
-        """What is stored but not yet acknowledged on the server, by action."""
+    def unacknowledged(self, action: str) -> UIDSet:
+        """What was stored while *action* was asked for, and is not yet acknowledged on the server."""
         self._lease.check()
-        return placements.unacknowledged(self._database, self.memory.epoch)
+        return placements.unacknowledged(self._database, self.memory.epoch, action)
 
     def acknowledged(self, uids: UIDSet) -> None:
         """Record that the server did what was asked for *uids*."""
         placements.acknowledged(self._database, self.memory.epoch, uids)
 
-    def _place(self, uid: int) -> Place:
-        return self.memory.epoch.place(uid)
-
-    def _leave_out(self, uids: UIDSet) -> None:
+    def _older(self, uids: UIDSet) -> None:
         if uids:
             older = self.memory.left_out.get("older_than_since", UIDSet()) | uids
             left_out = {**self.memory.left_out, "older_than_since": older}
-            self.memory = replace(self.memory, selected=self.memory.selected - uids, left_out=left_out)
+            self.memory = replace(self.memory.dropped(uids), left_out=left_out)
 
-    def _seal_again(self, known: Known) -> None:
+    def _seal_again(self, stored: UIDSet) -> None:
         """Seal what was stored by a pass that ended before its seal."""
-        if not known.stored:
+        if not stored:
             return
         named = self._seals.named_since(self.memory.sealed)
-        stored = placements.receipts(self._database, self.memory.epoch, known.stored)
-        unsealed = [receipt for receipt in stored if receipt.place.id not in named]
-        for start in range(0, len(unsealed), 100):
-            self._seals.append(unsealed[start : start + 100])
+        receipts = placements.receipts(self._database, self.memory.epoch, stored)
+        unsealed = [receipt for receipt in receipts if receipt.place.id not in named]
+        for start in range(0, len(unsealed), SEALED_AT_ONCE):
+            self._seals.append(unsealed[start : start + SEALED_AT_ONCE])
 
     def _save(self) -> None:
         mailboxes.save(self._database, self._lease, self.memory)

@@ -34,13 +34,24 @@ class Memory:
     since: datetime | None  # the start of a day in UTC, resolved when the setting was first seen
     settings: str  # `select` and `since` as configured; when they change, what was selected is chosen anew
     selected: UIDSet = field(default_factory=UIDSet)  # chosen, and not finished yet
-    done: UIDSet = field(default_factory=UIDSet)  # stored, vanished or quarantined
+    formerly: UIDSet = field(default_factory=UIDSet)  # chosen under other settings: some may be stored, and not sealed
+    done: UIDSet = field(default_factory=UIDSet)  # stored or quarantined
     left_out: Mapping[str, UIDSet] = field(default_factory=dict)  # by reason
     sealed: int = 0  # the account's newest seal at that time
     last_pass: Document | None = None
 
     def finished(self, uids: UIDSet) -> Memory:
         return replace(self, selected=self.selected - uids, done=self.done | uids)
+
+    def dropped(self, uids: UIDSet) -> Memory:
+        return replace(self, selected=self.selected - uids)
+
+    def new_first(self, uids: UIDSet, limit: int | None) -> UIDSet:
+        """Cut *uids* to *limit*: today's mail must not wait for a backlog of a million."""
+        if limit is None or len(uids) <= limit:
+            return uids
+        new = (uids - UIDSet.span(1, self.baseline)).first(limit)
+        return new | (uids - new).first(limit - len(new))
 
 
 def recall(
@@ -70,6 +81,7 @@ def recall(
         since=found["since"] if same else resolved(since, now),
         settings=settings,
         selected=UIDSet.parse(found["selected"]) if same else UIDSet(),
+        formerly=UIDSet() if same else UIDSet.parse(found["selected"]),
         done=UIDSet.parse(found["done"]),
         left_out={reason: UIDSet.parse(uids) for reason, uids in found["left_out"].items()} if same else {},
         sealed=found["sealed"],

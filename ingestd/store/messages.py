@@ -24,6 +24,8 @@ from . import database as db
 Document = dict[str, Any]
 Parse = Callable[[Raw], Message]
 
+BLOBS = {"blobs": 1}
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
@@ -51,7 +53,7 @@ def write(
         ]
         step("parsed")
         contents = {blob.sha256: _Decoded(item.raw.content, blob) for item in new for blob in item.parsed.blobs}
-        there = blobs.present(database, contents) if contents else set()
+        there = blobs.present(database, contents)
         blobs.upload(database, {name: content for name, content in contents.items() if name not in there}, now)
         step("blobs")
         db.upsert(database.originals, [item.original() for item in new])
@@ -59,15 +61,14 @@ def write(
     inserted = _insert(database, new, now, terms)
     _note(database, [raw for raw in batch if raw.place not in inserted])
     step("messages")
-    if there:
-        blobs.touch(database, {name: contents[name] for name in there}, now)
+    needed = {name: contents.get(name) for name in there.union(*known.values())}
+    blobs.touch(database, needed, now)
+    fresh = inserted | _first_places(database, batch, known)
     db.upsert(database.placements, [_placement(raw, now, terms.ack) for raw in batch])
     step("placements")
     status = {item.raw.id: item.parsed.parse.status for item in new}
     return [
-        Receipt(raw.place, raw.id, raw.sha256, raw.content.size_bytes, True, status[raw.id])
-        if raw.place in inserted
-        else Receipt(raw.place, raw.id, raw.sha256, raw.content.size_bytes, False, "known")
+        Receipt(raw.place, raw.id, raw.sha256, raw.content.size_bytes, raw.place in fresh, status.get(raw.id, "known"))
         for raw in batch
     ]
 
@@ -95,7 +96,8 @@ class _Opened:
 
     def original(self) -> UpdateOne:
         new = documents.original(self.parsed, self.raw, self.content)
-        return UpdateOne({"_id": self.raw.id, "account": new.pop("account")}, {"$setOnInsert": new}, upsert=True)
+        # Replaces what a pass left that died before its message: blobs and segments must be of one and the same parse.
+        return UpdateOne({"_id": self.raw.id, "account": new.pop("account")}, {"$set": new}, upsert=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +112,21 @@ class _Decoded:
             yield from transfer.decoded(raw, self.blob.span)
 
 
-def _known(database: Database[Document], ids: Collection[str]) -> set[str]:
+def _known(database: Database[Document], ids: Collection[str]) -> dict[str, set[str]]:
+    """Return the blobs of those messages of *ids* that are stored. One whose blobs are not all there is not known."""
     with db.translated():
-        return {found["_id"] for found in database.messages.find({"_id": {"$in": list(ids)}}, {"_id": 1})}
+        found = {each["_id"]: set(each["blobs"]) for each in database.messages.find({"_id": {"$in": list(ids)}}, BLOBS)}
+    there = blobs.present(database, set().union(*found.values()))
+    return {message: needed for message, needed in found.items() if needed <= there}
+
+
+def _first_places(database: Database[Document], batch: Sequence[RawMessage], known: Collection[str]) -> set[Place]:
+    """Return the places that are the first of a message which a pass that died had written without any place."""
+    with db.translated():
+        stored = {"message": {"$in": list(known)}, "state": "stored"}
+        placed = {each["message"] for each in database.placements.find(stored, {"message": 1})} if known else set()
+    first = {raw.id: raw.place for raw in reversed(batch)}
+    return {place for message, place in first.items() if message in known and message not in placed}
 
 
 def _insert(database: Database[Document], new: Sequence[_Opened], now: datetime, terms: Terms) -> set[Place]:
@@ -148,7 +162,7 @@ def _placement(raw: RawMessage, now: datetime, ack: str | None) -> UpdateOne:
         {"_id": raw.place.id, "account": raw.place.account, "state": {"$ne": "stored"}},
         {
             "$set": documents.placement(raw, ack),
-            "$setOnInsert": {"attempts": 0, "first_seen_at": now, "vanished_at": None, "history": []},
+            "$setOnInsert": {"attempts": 0, "first_seen_at": now, "history": []},
             "$currentDate": {"committed_at": True},
         },
         upsert=True,

@@ -1,7 +1,7 @@
 """The ledger: one document for each place a message was seen in, and what became of it.
 
-`stored` and `vanished` are final; no update leaves `stored`. `fetching` is an open attempt that waits for its time,
-`quarantined` one that has had all its tries.
+`stored` is final: no update leaves it. `fetching` is an open attempt that waits for its time, `quarantined` one that
+has had all its tries. `vanished` stands until the UID is listed again.
 """
 
 from __future__ import annotations
@@ -48,44 +48,48 @@ class Known:
     """What the ledger has of some UIDs."""
 
     stored: UIDSet
-    ended: UIDSet  # vanished or quarantined
-    waiting: UIDSet  # an attempt is open, and not due yet
+    quarantined: UIDSet
 
     @property
-    def all(self) -> UIDSet:
-        return self.stored | self.ended | self.waiting
+    def ended(self) -> UIDSet:
+        return self.stored | self.quarantined
 
 
-def known(database: Database[Document], epoch: Epoch, uids: UIDSet, now: datetime) -> Known:
-    """Look *uids* up; what was never tried, or is due again, is in none of the sets."""
-    found: dict[str, list[int]] = {"stored": [], "ended": [], "waiting": [], "due": []}
+def known(database: Database[Document], epoch: Epoch, uids: UIDSet) -> Known:
+    """Look *uids* up; what was never tried, or may be tried again, is in none of the sets."""
+    found: dict[str, list[int]] = {"stored": [], "quarantined": []}
     for chunk in uids.chunks(LOOK_UP, length=LOOK_UP * 22):
+        ended = {**epoch.filter, "uid": {"$in": list(chunk)}, "state": {"$in": list(found)}}
         with db.translated():
-            documents = database.placements.find(
-                {**epoch.filter, "uid": {"$in": list(chunk)}}, {"uid": 1, "state": 1, "next_try": 1}
-            )
-            for document in documents:
-                found[_standing(document, now)].append(int(document["uid"]))
-    return Known(UIDSet.of(found["stored"]), UIDSet.of(found["ended"]), UIDSet.of(found["waiting"]))
+            for document in database.placements.find(ended, {"uid": 1, "state": 1}):
+                found[document["state"]].append(int(document["uid"]))
+    return Known(UIDSet.of(found["stored"]), UIDSet.of(found["quarantined"]))
 
 
-def _standing(document: Document, now: datetime) -> str:
-    state, next_try = document["state"], document.get("next_try")
-    if state == "stored":
-        return "stored"
-    if state in ("vanished", "quarantined"):
-        return "ended"
-    return "waiting" if next_try and next_try > now else "due"
+def waiting(database: Database[Document], epoch: Epoch, now: datetime) -> UIDSet:
+    """Return the UIDs whose next try is not due yet."""
+    with db.translated():
+        later = {**epoch.filter, "state": "fetching", "next_try": {"$gt": now}}
+        return UIDSet.of(int(document["uid"]) for document in database.placements.find(later, {"uid": 1}))
 
 
-def vanish(database: Database[Document], vanished: Sequence[Vanished], now: datetime) -> None:
-    """Record that messages were expunged before we had their bytes."""
+def vanish(database: Database[Document], vanished: Sequence[Vanished], now: datetime) -> list[Place]:
+    """Record that messages were gone before we had their bytes; return the places where that was found before too."""
+    if not vanished:
+        return []
+    with db.translated():
+        found = {"_id": {"$in": [gone.place.id for gone in vanished]}, "state": "vanished"}
+        before = {document["_id"] for document in database.placements.find(found, {"_id": 1})}
     facts = {"state": "vanished", "present": False, "vanished_at": now, "next_try": None}
-    db.upsert(database.placements, [_record(gone.place, facts, now, attempts=0) for gone in vanished])
+    fresh = [gone.place for gone in vanished if gone.place.id not in before]
+    db.upsert(database.placements, [_record(place, facts, now, attempts=0) for place in fresh])
+    return [gone.place for gone in vanished if gone.place.id in before]
 
 
 def postpone(database: Database[Document], failures: Sequence[Failed], now: datetime) -> list[Place]:
     """Record failed attempts, each with the time of its next try; return the places that are quarantined now."""
+    if not failures:
+        return []
     with db.translated():
         found = database.placements.find({"_id": {"$in": [failed.place.id for failed in failures]}}, {"attempts": 1})
         attempts = {document["_id"]: document["attempts"] + 1 for document in found}
@@ -143,13 +147,11 @@ def receipts(database: Database[Document], epoch: Epoch, uids: UIDSet) -> Iterat
                 yield Receipt(place, found["message"], found["digest"], int(found["size_bytes"]), False, "known")
 
 
-def unacknowledged(database: Database[Document], epoch: Epoch) -> dict[str, UIDSet]:
-    """Return what is stored but not yet acknowledged on the server, by the action that was asked for."""
-    pending: dict[str, list[int]] = {}
+def unacknowledged(database: Database[Document], epoch: Epoch, action: str) -> UIDSet:
+    """Return what was stored while *action* was asked for, and is not yet acknowledged on the server."""
     with db.translated():
-        for found in database.placements.find({**epoch.filter, "ack": "pending"}, {"uid": 1, "ack_action": 1}):
-            pending.setdefault(found["ack_action"], []).append(int(found["uid"]))
-    return {action: UIDSet.of(uids) for action, uids in pending.items()}
+        pending = {**epoch.filter, "ack": "pending", "ack_action": action}
+        return UIDSet.of(int(found["uid"]) for found in database.placements.find(pending, {"uid": 1}))
 
 
 def acknowledged(database: Database[Document], epoch: Epoch, uids: UIDSet) -> None:

@@ -19,6 +19,7 @@ from pymongo.errors import DuplicateKeyError
 from ..errors import LeaseLost, StoreUnavailable
 from ..message import Receipt
 from . import database as db
+from .leases import Lease
 
 Document = dict[str, Any]
 
@@ -26,11 +27,14 @@ ATTEMPTS = 3  # each one further behind a late seal of a holder before us
 
 
 class Seals:
-    """The log of one account, for whoever holds its lease with *token*."""
+    """The log of one account, for whoever holds its *lease*."""
 
-    def __init__(self, database: Database[Document], account: str, token: int) -> None:
-        self._database, self._account, self._token = database, account, token
+    def __init__(self, database: Database[Document], lease: Lease) -> None:
+        """Open the log. A lease that was taken over is written there first: its old holder can seal nothing more."""
+        self._database, self._account, self._token = database, lease.account, lease.token
         self._tail = self._last()
+        if lease.taken_over:
+            self.append([])
 
     @property
     def number(self) -> int:
@@ -68,7 +72,7 @@ class Seals:
             "_id": _id(self._account, number),
             "account": self._account,
             "n": number,
-            "kind": "stored",
+            "kind": "stored" if facts else "taken_over",
             "token": self._token,
             "sealed_at": datetime.now(UTC).replace(microsecond=0),
             "previous": previous,
@@ -82,7 +86,8 @@ class Seals:
             with db.translated():
                 self._database.seals.insert_one(seal)
         except DuplicateKeyError:
-            there = self._database.seals.find_one({"_id": seal["_id"]})
+            with db.translated():
+                there = self._database.seals.find_one({"_id": seal["_id"]})
             return there is not None and there["hash"] == seal["hash"] and there["token"] == seal["token"]
         return True
 

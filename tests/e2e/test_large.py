@@ -87,4 +87,4 @@ def test_a_message_of_150_mb_passes_in_bounded_memory(site: Site) -> None:
         check=True,
     )
     assert raw.stdout.split()[0] == digest
-    assert list((site.directory / "spool").glob("*.eml")) == []
+    assert list((site.directory / "spool").glob("*.spooled")) == []

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from threading import Event
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from pymongo.database import Database
@@ -59,11 +61,11 @@ def test_the_lease_of_a_process_elsewhere_is_waited_for(database: Database[Docum
 def test_a_holder_that_overslept_can_neither_checkpoint_nor_seal_nor_bind(database: Database[Document]) -> None:
     memory = mailboxes.recall(database, "work", "INBOX", (9, 1), "unseen", None, datetime.now(UTC))
     with hold(database, "work", HERE) as stale:
-        stale_seals = Seals(database, "work", stale.token)
+        stale_seals = Seals(database, stale)
         expire(database)
         with hold(database, "work", ELSEWHERE) as fresh:
             mailboxes.save(database, fresh, memory)
-            Seals(database, "work", fresh.token).append([receipt(1)])
+            Seals(database, fresh).append([receipt(1)])
 
             with pytest.raises(LeaseLost):
                 mailboxes.save(database, stale, memory)
@@ -73,23 +75,58 @@ def test_a_holder_that_overslept_can_neither_checkpoint_nor_seal_nor_bind(databa
                 accounts.bind(database, stale, "imap.example.org", "me")
 
 
-def test_a_late_seal_of_the_holder_before_is_followed_not_lost(database: Database[Document]) -> None:
+def test_a_holder_that_was_taken_over_can_seal_nothing_more(database: Database[Document]) -> None:
     with hold(database, "work", HERE) as stale:
-        stale_seals = Seals(database, "work", stale.token)
+        stale_seals = Seals(database, stale)
+        stale_seals.append([receipt(1)])
         expire(database)
         with hold(database, "work", ELSEWHERE) as fresh:
-            seals = Seals(database, "work", fresh.token)
-            stale_seals.append([receipt(1)])
+            seals = Seals(database, fresh)
 
-            assert seals.append([receipt(2)]) == 2
+            with pytest.raises(LeaseLost):
+                stale_seals.append([receipt(2)])
+            assert seals.append([receipt(2)]) == 3
+
+    assert [(seal["kind"], len(seal["places"])) for seal in database.seals.find().sort("_id")] == [
+        ("stored", 1),
+        ("taken_over", 0),
+        ("stored", 1),
+    ]
+
+
+def test_a_late_seal_of_the_holder_before_is_followed_not_lost(database: Database[Document]) -> None:
+    with hold(database, "work", HERE) as lease:
+        late, ours = Seals(database, lease), Seals(database, lease)
+        late.append([receipt(1)])
+
+        assert ours.append([receipt(2)]) == 2
 
     first, second = database.seals.find().sort("_id")
     assert second["previous"] == first["hash"]
 
 
+def test_a_process_that_cannot_be_looked_at_counts_as_alive() -> None:
+    someone_elses = {"host": HERE.host, "pid": 1, "started": "hidden from us"}
+
+    with patch("ingestd.store.leases.Path.read_text", side_effect=PermissionError):
+        assert not HERE.knows_dead(someone_elses)
+
+
+def test_a_lease_that_could_not_be_renewed_does_not_hold(database: Database[Document]) -> None:
+    with hold(database, "work", HERE) as lease:
+        lease.check()
+        database.accounts.delete_one({"_id": "work"})
+
+        with patch("ingestd.store.leases.RENEW", timedelta(0)):
+            lease.keep(Event())
+
+        with pytest.raises(LeaseLost):
+            lease.check()
+
+
 def test_a_seal_whose_answer_was_lost_is_recognised_as_our_own(database: Database[Document]) -> None:
     with hold(database, "work", HERE) as lease:
-        lost, again = Seals(database, "work", lease.token), Seals(database, "work", lease.token)
+        lost, again = Seals(database, lease), Seals(database, lease)
         lost.append([receipt(1)])
 
         assert again.append([receipt(1)]) == 1
@@ -98,7 +135,7 @@ def test_a_seal_whose_answer_was_lost_is_recognised_as_our_own(database: Databas
 
 def test_the_chain_can_be_computed_again_from_the_seals_alone(database: Database[Document]) -> None:
     with hold(database, "work", HERE) as lease:
-        seals = Seals(database, "work", lease.token)
+        seals = Seals(database, lease)
         for uid in range(1, 4):
             seals.append([receipt(uid)])
 

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
+from ingestd.archive import rebuild
+from ingestd.errors import StoreUnavailable
 from ingestd.message import RawMessage
 from ingestd.mime.parse import parse, unparsed
 from ingestd.raw import Raw
@@ -132,6 +134,49 @@ def test_a_blob_that_is_about_to_be_swept_is_not_relied_on(database: Database[Do
     assert blobs.present(database, content) == set()
     with pytest.raises(Exception, match="being swept"):
         blobs.touch(database, content, now)
+
+
+def test_a_known_message_whose_blob_is_gone_is_stored_anew(database: Database[Document]) -> None:
+    arrived = raw(with_attachment(1, PDF))
+    write(database, arrived)
+    database.placements.delete_many({"account": "work"})
+    database["blobs.files"].delete_many({"length": len(PDF)})
+    database["blobs.chunks"].delete_many({"n": 0})
+
+    write(database, arrived)
+
+    message = database.messages.find_one({"_id": arrived.id})
+    assert message is not None
+    assert b"".join(rebuild.original(database, message)) == with_attachment(1, PDF)
+
+
+def test_the_blobs_of_a_known_message_are_touched(database: Database[Document]) -> None:
+    arrived = raw(with_attachment(1, PDF))
+    write(database, arrived)
+    database.placements.delete_many({"account": "work"})
+    database["blobs.files"].update_many({"length": len(PDF)}, {"$unset": {"touched_at": ""}})
+
+    write(database, arrived)
+
+    assert database["blobs.files"].count_documents({"touched_at": {"$exists": True}}) == 1
+
+
+def test_an_original_left_by_a_pass_that_died_fits_the_message_that_is_written_then(
+    database: Database[Document],
+) -> None:
+    arrived = raw(with_attachment(1, PDF))
+
+    def die_after_originals(step: str) -> None:
+        if step == "originals":
+            raise StoreUnavailable("died")
+
+    with pytest.raises(StoreUnavailable):
+        messages.write(database, [arrived], parse, Terms(), die_after_originals)
+    messages.write(database, [arrived], lambda content: unparsed(content, "gave up"), Terms(), lambda step: None)
+
+    original = database.originals.find_one({"_id": arrived.id}) or {}
+    message = database.messages.find_one({"_id": arrived.id}) or {}
+    assert {segment["blob"] for segment in original["raw"] if "blob" in segment} <= set(message["blobs"])
 
 
 def test_what_cannot_be_parsed_is_kept_raw(any_database: Database[Document]) -> None:
