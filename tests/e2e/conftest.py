@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -19,6 +19,7 @@ from imapclient import IMAPClient
 from ingestd.config import load
 from ingestd.daemon import reading
 from ingestd.demo.dovecot import Dovecot, Letter
+from ingestd.store.embedded import embedded
 
 Document = dict[str, Any]
 
@@ -118,7 +119,15 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 
 @pytest.fixture
-def site(dovecot: Dovecot, mail_user: str, tmp_path: Path) -> Site:
+def cold_site(dovecot: Dovecot, mail_user: str, tmp_path: Path) -> Site:
+    """A site whose store is started by each command that finds none, and ends with it."""
     made = Site(tmp_path, dovecot, mail_user)
     made.write()
     return made
+
+
+@pytest.fixture
+def site(cold_site: Site) -> Iterator[Site]:
+    """A site whose store runs during the whole test, which is quicker."""
+    with embedded(cold_site.directory / "store"):
+        yield cold_site

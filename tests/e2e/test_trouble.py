@@ -133,14 +133,14 @@ def test_a_store_that_does_not_answer(two: Site) -> None:
     assert "store mongodb://127.0.0.1:9/mail: no answer" in complaint(done)
 
 
-def test_an_unknown_key(two: Site) -> None:
-    two.write(account='evry = "5m"')
+def test_an_unknown_key(cold_site: Site) -> None:
+    cold_site.write(account='evry = "5m"')
 
-    done = two.run("once")
+    done = cold_site.run("once")
 
     assert done.returncode == 2
     assert complaint(done).endswith('[[account]] evry: unknown key; did you mean "every"? (account "work")')
-    assert not (two.directory / "store").exists()
+    assert not (cold_site.directory / "store").exists()
 
 
 def test_an_unknown_account(two: Site) -> None:
