@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -15,11 +15,12 @@ from typing import Any
 
 import pytest
 from imapclient import IMAPClient
+from pymongo.database import Database
+from pymongo.uri_parser import parse_uri
 
 from ingestd.config import load
 from ingestd.daemon import reading
 from ingestd.demo.dovecot import Dovecot, Letter
-from ingestd.store.embedded import embedded
 
 Document = dict[str, Any]
 
@@ -28,11 +29,12 @@ SECONDS = 120  # for one command
 
 @dataclass
 class Site:
-    """One account of one user, whose mail goes to an embedded store of its own."""
+    """One account of one user, and a store for its mail."""
 
     directory: Path
     server: Dovecot
     user: str
+    store: str = 'uri = "embedded:store"'
     select: str = "unseen"
 
     @property
@@ -47,10 +49,9 @@ class Site:
         secret = self.directory / "secret"
         secret.touch(mode=0o600)
         secret.write_text(self.server.password + "\n")
-        store = store or f'uri = "embedded:{self.directory / "store"}"'
         imap = imap or f'port = {self.server.imaps_port}\nca_file = "{self.server.ca_file}"'
         self.config.write_text(
-            f'[store]\n{store}\n[daemon]\nspool_dir = "spool"\n{daemon}\n'
+            f'[store]\n{store or self.store}\n[daemon]\nspool_dir = "spool"\n{daemon}\n'
             f'[[account]]\nname = "work"\nselect = "{self.select}"\n{account}\n'
             f'[account.imap]\nhost = "localhost"\nuser = "{self.user}"\npassword = {{ file = "secret" }}\n{imap}\n'
         )
@@ -127,7 +128,18 @@ def cold_site(dovecot: Dovecot, mail_user: str, tmp_path: Path) -> Site:
 
 
 @pytest.fixture
-def site(cold_site: Site) -> Iterator[Site]:
-    """A site whose store runs during the whole test, which is quicker."""
-    with embedded(cold_site.directory / "store"):
-        yield cold_site
+def site(cold_site: Site, mongodb_uri: str, database: Database[Document]) -> Site:
+    """A site whose store is the server of all tests."""
+    parsed = parse_uri(mongodb_uri)
+    login, _, rest = mongodb_uri.partition("://")[2].rpartition("@")
+    options = rest.partition("?")[2]
+    hosts = ",".join(f"{host}:{port}" for host, port in parsed["nodelist"])
+    user = f"{login.partition(':')[0]}@" if login else ""
+    cold_site.store = f'uri = "mongodb://{user}{hosts}/{database.name}?{options}"\ntls = "none"'
+    if parsed["password"]:
+        file = cold_site.directory / "store-secret"
+        file.touch(mode=0o600)
+        file.write_text(parsed["password"])
+        cold_site.store += '\npassword = { file = "store-secret" }'
+    cold_site.write()
+    return cold_site

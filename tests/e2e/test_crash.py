@@ -36,7 +36,7 @@ def small(site: Site) -> Site:
 def uninterrupted(site: Site, directory: Path) -> Site:
     """The same mailbox, taken into another store in one go."""
     directory.mkdir()
-    other = Site(directory, site.server, site.user, site.select)
+    other = Site(directory, site.server, site.user, select=site.select)
     other.write()
     other.once()
     return other
