@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -38,15 +39,20 @@ class Bench:
     fail_at: str = ""
 
     def run(self, mailbox: ListMailbox, wanted: Wanted | None = None, since: Any = None) -> list[Plan | Stored]:
+        """Make a whole pass."""
+        return list(self.steps(mailbox, wanted, since))
+
+    def steps(self, mailbox: ListMailbox, wanted: Wanted | None = None, since: Any = None) -> Generator[Plan | Stored]:
+        """Make a pass step by step; closed early, it is one that broke off."""
         wanted = replace(wanted or Wanted(), after_store=self.terms.ack)
         server = (mailbox.uidvalidity, mailbox.uidnext)
         now = datetime.now(UTC)
         memory = mailboxes.recall(self.database, "work", "INBOX", server, wanted.select, since, now)
         ledger = Ledger(self.database, self.lease, Seals(self.database, self.lease), memory)
         sink = Sink(InProcess(self._write), self.terms)
-        done = list(ingest(mailbox, ledger, sink, self.spool, wanted))
+        with closing(ingest(mailbox, ledger, sink, self.spool, wanted)) as steps:
+            yield from steps
         ledger.finish({})
-        return done
 
     def _write(self, job: Job) -> list[Receipt]:
         return messages.write(self.database, job.batch, parse, job.terms, self._step)
@@ -312,6 +318,18 @@ def test_a_message_found_gone_twice_is_not_asked_for_again_unless_it_is_listed(b
     assert isinstance(third, Plan)
     assert not third.selected
     assert len(bench.state()[0]) == 2
+
+
+def test_what_an_unfinished_first_pass_sealed_is_not_sealed_again(bench: Bench) -> None:
+    mailbox = ListMailbox(*(mail(n) for n in range(250)))
+    steps = bench.steps(mailbox)
+    while not isinstance(next(steps), Stored):
+        continue
+    steps.close()
+
+    bench.run(mailbox)
+
+    assert bench.sealed() == bench.state()[0]
 
 
 def test_what_was_stored_and_not_sealed_is_sealed_even_under_other_settings(bench: Bench) -> None:

@@ -30,7 +30,7 @@ class Ledger:
         self._database, self._lease, self._seals = database, lease, seals
         self.memory = memory
         self._saved_at = datetime.fromtimestamp(0, UTC)
-        if memory.last_pass is None:
+        if memory.first_sight:
             self.memory = replace(memory, sealed=seals.number)  # nothing of this epoch can be sealed yet
             placements.retire(database, memory.epoch)
         self._save()

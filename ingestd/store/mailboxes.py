@@ -39,6 +39,7 @@ class Memory:
     left_out: Mapping[str, UIDSet] = field(default_factory=dict)  # by reason
     sealed: int = 0  # the account's newest seal at that time
     last_pass: Document | None = None
+    first_sight: bool = False  # this epoch was never seen before
 
     def finished(self, uids: UIDSet) -> Memory:
         return replace(self, selected=self.selected - uids, done=self.done | uids)
@@ -73,7 +74,7 @@ def recall(
     settings = f"{select} since {since}"
     if found is None or found["uidvalidity"] != uidvalidity:
         epoch = Epoch(account, mailbox, found["epoch"] + 1 if found else 1, uidvalidity)
-        return Memory(epoch, uidnext - 1, resolved(since, now), settings)
+        return Memory(epoch, uidnext - 1, resolved(since, now), settings, first_sight=True)
     same = found["settings"] == settings
     return Memory(
         epoch=Epoch(account, mailbox, found["epoch"], uidvalidity),

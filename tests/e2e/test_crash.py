@@ -12,7 +12,7 @@ import pytest
 from ingestd.demo.mailbox import messages
 from tests.e2e.conftest import Site, kill
 
-COUNT = 400
+COUNT = 500
 SMALL = 40
 KILLS = 10
 
@@ -47,8 +47,8 @@ def test_ten_kills_at_random_moments_lose_and_double_nothing(full: Site, tmp_pat
     expected = uninterrupted(full, tmp_path / "other").state()
     killed = 0
     for _ in range(KILLS):
-        process = full.start("once", "--limit", "60")
-        deadline = time.monotonic() + draw.uniform(0.3, 3.0)
+        process = full.start("once", "--limit", "200")
+        deadline = time.monotonic() + draw.uniform(0.5, 3.0)
         while process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)  # polls for the moment: the kill must not wait for an event, that is its point
         killed += process.poll() is None
