@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -13,9 +14,10 @@ from typing import Any
 import psutil
 import pytest
 
-from ingestd.demo.mailbox import messages
+from ingestd.demo.mailbox import Sample, messages
 from tests.dovecot import private_dovecot
 from tests.e2e.conftest import Site, kill
+from tests.fakes import NOON
 
 Document = dict[str, Any]
 
@@ -78,6 +80,7 @@ def test_after_everything_was_killed_once_goes_on(cold_site: Site) -> None:
     site.deliver(UNREAD[5:9])
     store = [p for p in psutil.process_iter(["cmdline"]) if str(site.directory) in " ".join(p.info["cmdline"] or [])]
 
+    shown = site.run("show", sha256(UNREAD[0].content).hexdigest(), "--json")
     kill(running)
     for process in store:
         if process.is_running():
@@ -86,6 +89,7 @@ def test_after_everything_was_killed_once_goes_on(cold_site: Site) -> None:
     site.once()
 
     state = site.state()
+    assert json.loads(shown.stdout)["mailboxes"] == ["INBOX"]
     assert len(store) >= 2
     assert len(state["messages"]) == len(state["places"]) == len(state["sealed"]) == 9
 
@@ -128,6 +132,44 @@ def test_a_store_that_is_away_is_waited_for(site: Site) -> None:
 
     assert "127.0.0.1:9" in waited
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize("greeting", [b"", b"* OK [CAPABILITY IMAP4rev1] at your service\r\n"])
+def test_sigterm_is_heard_while_the_mail_server_is_silent(site: Site, greeting: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(DEADLINE)
+        site.write(imap=f'port = {listener.getsockname()[1]}\ntls = "none"')
+        process = site.start("run")
+        try:
+            connection, _ = listener.accept()
+            with connection:
+                connection.sendall(greeting)
+                process.send_signal(signal.SIGTERM)
+                _, log = process.communicate(timeout=30)
+        finally:
+            if process.poll() is None:
+                kill(process)
+
+    assert process.returncode == 0
+    assert "not served" not in log
+
+
+def test_sigterm_is_heard_in_the_middle_of_a_large_message(site: Site) -> None:
+    site.deliver([Sample(b"Subject: large\r\n\r\n" + b"x" * 78 * 500_000, NOON, ())])
+    process = site.start("run")
+    spool = site.directory / "spool"
+    deadline = time.monotonic() + DEADLINE
+    while not any(spool.glob("*.spooled")) and time.monotonic() < deadline:
+        time.sleep(0.005)  # polls until the message is on its way
+
+    process.send_signal(signal.SIGTERM)
+    _, log = process.communicate(timeout=30)
+
+    assert process.returncode == 0
+    assert "Traceback" not in log
+    assert not any(spool.glob("*.spooled"))
+    summary = site.once()
+    assert summary["known_before"] + summary["stored"] == 1
 
 
 def test_secrets_and_mail_are_in_nobodys_log(site: Site, running: subprocess.Popen[str]) -> None:
