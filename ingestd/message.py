@@ -90,17 +90,21 @@ Arrival = RawMessage | Vanished | Failed | LeftOut
 
 # --- as it is understood
 
-Encoding = Literal["identity", "base64", "quoted-printable", "uuencode"]
+Encoding = Literal["identity", "base64", "quoted-printable", "uuencode", "yenc"]
 Kind = Literal["personal", "list", "bulk", "auto_reply", "bounce", "receipt", "calendar", "report"]
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A slice of the raw message, and the transfer encoding to undo to get at its content."""
+    """A slice of the raw message, and the transfer encoding to undo to get at its content.
+
+    With *within*, the slice is one of the content of that span instead, e.g. a file in an attached winmail.dat.
+    """
 
     start: int
     end: int
     encoding: Encoding = "identity"
+    within: Span | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +156,7 @@ class Hop:
 class Attachment:
     """A part that is not the body. *blob* is None where *slice* says which bytes of the raw message are its content."""
 
-    part: str  # "2.1", as IMAP numbers parts (RFC 9051, 6.4.5.1)
+    part: str  # "2.1", as IMAP numbers parts (RFC 9051, 6.4.5.1); "2.1~1" is the first file found within that one
     filename: str | None  # as sent, decoded
     filename_safe: str  # for a file system: no separators, no controls, never empty
     extension: str  # lower-case, without the dot; "" when there is none
@@ -165,14 +169,15 @@ class Attachment:
     sha256: str  # hex, of the decoded content
     span: Span
     in_raw: bool  # True: content == raw[span.start:span.end], no blob of its own (message/rfc822)
+    derived_from: str | None = None  # the part whose content holds it, where it is no part of the message itself
 
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """A forwarded message: a slice of the raw message, byte for byte."""
+    """A forwarded message: a slice of the raw message, byte for byte, or the content of its part if that is encoded."""
 
     part: str
-    offset: int
+    offset: int | None  # None: it was sent encoded, against the rules, and is no slice
     size_bytes: int
     sha256: str
     message_id: str | None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TypedDict
 
-from ..message import Attachment
+from ..message import Attachment, Span
 from ..raw import Raw
 from .clean import limited, one_line
+from .enclosed import Enclosed
 from .layout import Layout, layout
 from .parts import EMBEDDING, Part
 from .transfer import digest
@@ -100,16 +102,9 @@ def attachment(raw: Raw, part: Part, *, inline: bool) -> Found:
     span = part.span(raw)
     laid_out = layout(raw, part.body, part.end) if span.encoding == "base64" else None
     sha256, size_bytes = (laid_out.sha256, laid_out.size_bytes) if laid_out else digest(raw, span)
-    name = one_line(part.filename or "")[:FILENAME] or None
-    safe = safe_name(name or "") or f"part-{part.number}.{_extension_for(part.content_type)}"
-    extension = _extension_of(safe)
     described = Attachment(
         part=part.number,
-        filename=name,
-        filename_safe=safe,
-        extension=extension,
-        content_type=part.content_type[:FILENAME],
-        kind=kind(part.content_type, extension),
+        **_named(part.number, part.filename, part.content_type),
         disposition=part.disposition.main[:FILENAME] or None,
         content_id=one_line(part.content_id or "")[:FILENAME] or None,
         inline=inline,
@@ -119,6 +114,45 @@ def attachment(raw: Raw, part: Part, *, inline: bool) -> Found:
         in_raw=part.content_type in EMBEDDING and span.encoding == "identity",
     )
     return Found(described, laid_out)
+
+
+def derived(raw: Raw, holder: str, number: str, file: Enclosed, span: Span) -> Found:
+    """Describe *file*, which lies within the part *holder* and whose content is that of *span*."""
+    sha256, size_bytes = digest(raw, span)
+    described = Attachment(
+        part=number,
+        **_named(number, file.name, file.content_type),
+        disposition=None,
+        content_id=one_line(file.content_id or "")[:FILENAME] or None,
+        inline=False,
+        size_bytes=size_bytes,
+        sha256=sha256,
+        span=span,
+        in_raw=False,
+        derived_from=holder,
+    )
+    return Found(described, None)
+
+
+class _Named(TypedDict):
+    filename: str | None
+    filename_safe: str
+    extension: str
+    content_type: str
+    kind: str
+
+
+def _named(number: str, filename: str | None, content_type: str) -> _Named:
+    name = one_line(filename or "")[:FILENAME] or None
+    safe = safe_name(name or "") or f"part-{number}.{_extension_for(content_type)}"
+    extension = _extension_of(safe)
+    return _Named(
+        filename=name,
+        filename_safe=safe,
+        extension=extension,
+        content_type=content_type[:FILENAME],
+        kind=kind(content_type, extension),
+    )
 
 
 def safe_name(name: str) -> str:

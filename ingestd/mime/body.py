@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import unquote
@@ -12,6 +12,7 @@ from ..raw import Raw
 from .bodies import Bodies
 from .charsets import decode
 from .clean import clean, limited
+from .enclosed import Enclosed
 from .parts import Part
 from .text import from_html
 from .transfer import start_of
@@ -48,16 +49,20 @@ class _Content:
     whole: bool
 
 
-def body(raw: Raw, found: Bodies) -> Body:
-    """Read the parts that are the body. At most a few MiB are read of each, however large."""
-    return _Reader(raw).body(found)
+def body(raw: Raw, found: Bodies, files: Mapping[Part, Sequence[Enclosed]]) -> Body:
+    """Read the parts that are the body, without the *files* within them.
+
+    At most a few MiB are read of each, however large.
+    """
+    return _Reader(raw, files).body(found)
 
 
 class _Reader:
     """Decodes each part once, though its text may be wanted twice."""
 
-    def __init__(self, raw: Raw) -> None:
+    def __init__(self, raw: Raw, files: Mapping[Part, Sequence[Enclosed]]) -> None:
         self._raw = raw
+        self._files = files
         self._room = READ_BYTES
         self._contents: dict[Part, _Content] = {}
         self._defects: set[str] = set()
@@ -68,7 +73,7 @@ class _Reader:
         if html_cut:
             self._limits.add("html")
         text, cut = _joined(map(self._readable, found.text), TEXT_BYTES)
-        plain = any(not _is_html(part) for part in found.text)
+        plain = any(not is_html(part) for part in found.text)
         if html and plain and not text.strip():
             text, cut = _joined(map(self._readable, found.html), TEXT_BYTES)
             plain = False  # that version is there for form's sake only
@@ -78,7 +83,7 @@ class _Reader:
 
     def _readable(self, part: Part) -> _Content:
         content = self._content(part)
-        if not _is_html(part):
+        if not is_html(part):
             return content
         read = content.text[:_READABLE]
         return _Content(part, clean(from_html(read)), content.whole and len(read) == len(content.text))
@@ -86,8 +91,9 @@ class _Reader:
     def _content(self, part: Part) -> _Content:
         if part not in self._contents:
             # A character takes at least a byte, so what is cut here would hardly have fitted.
-            size_bytes = min(HTML_BYTES if _is_html(part) else TEXT_BYTES, self._room)
-            data, whole = start_of(self._raw, part.span(self._raw), size_bytes)
+            size_bytes = min(HTML_BYTES if is_html(part) else TEXT_BYTES, self._room)
+            without = [(file.start, file.end) for file in self._files.get(part, ())]
+            data, whole = start_of(self._raw, part.span(self._raw), size_bytes, without)
             self._room -= len(data)
             decoded = decode(data, part.type.text("charset"), whole=whole)
             if decoded.defect:
@@ -109,5 +115,5 @@ def _joined(contents: Iterable[_Content], size_bytes: int) -> tuple[str, Part | 
     return "\n".join(texts), None
 
 
-def _is_html(part: Part) -> bool:
+def is_html(part: Part) -> bool:
     return part.content_type == "text/html"

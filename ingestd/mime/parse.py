@@ -6,27 +6,31 @@ a message with defects; too much of anything is a message with limits; what brea
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from ..message import Attachment, Blob, Embedded, Message, ParseReport, PartInfo
-from ..raw import Raw
-from . import attachments, kinds, reports, subject
+from ..message import Attachment, Blob, Embedded, Message, ParseReport, PartInfo, Span
+from ..raw import InMemory, Raw
+from . import attachments, derived, kinds, reports, subject
 from .attachments import Found
 from .bodies import Bodies, bodies
-from .body import Body, body
+from .body import Body, body, is_html
 from .clean import one_line
+from .derived import Budget
+from .enclosed import Enclosed
 from .fields import Fields
 from .headers import MAIL_PARSER
-from .parts import Part
-from .scan import scan
+from .parts import EMBEDDING, Part
+from .scan import EMBEDDED, scan
 from .segments import segments
 from .text import snippet
+from .transfer import start_of
 
-PARSE_VERSION = 1
+PARSE_VERSION = 2
 PARSER = f"ingestd, mail-parser {MAIL_PARSER}"
 DEFECTS = 50
+DECODED_BYTES = 4 << 20  # of a message within that was sent encoded; a larger one is an attachment only
 _TOKEN = 100  # characters of a word of the header, e.g. a charset
 
 
@@ -51,12 +55,21 @@ def unparsed(raw: Raw, reason: str) -> Message:
     return Message(raw.size_bytes, report, kept, blobs)
 
 
+@dataclass(frozen=True, slots=True)
+class _Inner:
+    """Where a message is: the outer one, or one within, in a part of it that may have to be decoded first."""
+
+    raw: Raw  # what its offsets count in
+    root: Part
+    holder: Part | None = None  # the message/rfc822 part around it
+    within: Span | None = None  # what *raw* is the content of, if it is not the raw message
+
+
 @dataclass(slots=True)
 class _Letter:
-    """One message of the tree, the outer one or one within, with what was found in it."""
+    """A message, the outer one or one within, with what was found in it."""
 
-    root: Part
-    holder: Part | None  # the message/rfc822 part around it
+    place: _Inner
     body: Body | None  # of the outer message only
     found: tuple[Found, ...]
 
@@ -67,13 +80,15 @@ class _Letter:
 
 def _understood(raw: Raw) -> Message:
     tree = scan(raw)
-    outer, *within = (_letter(raw, root, holder) for root, holder in _messages(tree.root))
+    budget = Budget()
+    defects, limits = set(tree.defects), set(tree.limits)
+    outer, *within = (_letter(place, budget) for place in _messages(_Inner(raw, tree.root), defects, limits))
     said = outer.body
     assert said is not None
     cut = attachments.attachment(raw, said.cut, inline=False) if said.cut else None
     found = [*outer.found, *(found for letter in within for found in letter.found), *([cut] if cut else [])]
     kept, blobs = segments(raw, found)
-    digests = {each.attachment.part: each.attachment.sha256 for each in found}
+    contents = {each.attachment.part: each.attachment for each in found}
 
     fields = Fields(tree.root.block)
     date, hops = fields.moment("date"), fields.hops()
@@ -113,7 +128,7 @@ def _understood(raw: Raw) -> Message:
         text_blob=cut.attachment.sha256 if cut else None,
         html=said.html,
         attachments=outer.attachments,
-        embedded=tuple(_embedded(letter, digests) for letter in within),
+        embedded=tuple(told for letter in within for told in _embedded(letter, contents)),
         received=hops,
         list_id=fields.list_id(),
         list_unsubscribe=fields.text("list-unsubscribe"),
@@ -123,23 +138,64 @@ def _understood(raw: Raw) -> Message:
         headers=fields.all(),
         parts=tuple(map(_part_info, tree.root.walk())),
         # Last: the fields know their defects once they have been read.
-        parse=_report(tree.defects | said.defects | fields.defects, tree.limits | said.limits | fields.limits),
+        parse=_report(defects | said.defects | fields.defects, limits | said.limits | fields.limits | budget.limits),
     )
 
 
-def _messages(root: Part) -> Iterable[tuple[Part, Part | None]]:
-    yield root, None
-    for part in root.walk():
+def _messages(place: _Inner, defects: set[str], limits: set[str]) -> Iterator[_Inner]:
+    """The message at *place* and all within it; what was wrong with those that had to be decoded is added."""
+    yield place
+    for part in place.root.walk():
         if part.message:
-            yield part.message, part
+            yield replace(place, root=part.message, holder=part)
+        elif part.content_type in EMBEDDING and (inner := _decoded(place, part, limits)):
+            tree = scan(inner.raw, part.level + 1, part.number)
+            defects |= tree.defects
+            limits |= tree.limits
+            yield from _messages(replace(inner, root=tree.root), defects, limits)
 
 
-def _letter(raw: Raw, root: Part, holder: Part | None) -> _Letter:
-    leaves = bodies(root)
-    said = None if holder else body(raw, leaves)
-    shown = said.content_ids() if said else frozenset()
-    found = (attachments.attachment(raw, part, inline=_inline(part, leaves, shown)) for part in leaves.attachments)
-    return _Letter(root, holder, said, tuple(found))
+def _decoded(place: _Inner, part: Part, limits: set[str]) -> _Inner | None:
+    """The message within *part*, which was sent encoded (RFC 2046, section 5.2.1, forbids it), held in memory."""
+    span = part.span(place.raw)
+    if span.encoding == "identity":
+        return None
+    content, whole = start_of(place.raw, span, DECODED_BYTES)
+    if not whole or part.level >= EMBEDDED:
+        limits.add("embedded")
+        return None
+    return _Inner(InMemory(content), part, part, derived.within(span, place.within) if place.within else span)
+
+
+def _letter(place: _Inner, budget: Budget) -> _Letter:
+    raw, leaves = place.raw, bodies(place.root)
+    files = {part: lying for part in leaves.text if not is_html(part) and (lying := derived.in_text(raw, part))}
+    said = None if place.holder else body(raw, leaves, files)
+    found = list(_files(raw, leaves, files, said.content_ids() if said else frozenset(), budget))
+    if place.within:
+        found = [_rebased(each, place.within, place.holder) for each in found]
+        found = [each for each in found if budget.allows(each.attachment.span)]
+    return _Letter(place, said, tuple(found))
+
+
+def _files(
+    raw: Raw, leaves: Bodies, files: Mapping[Part, Sequence[Enclosed]], shown: frozenset[str], budget: Budget
+) -> Iterator[Found]:
+    """The attachments, each with what lies in it, in the order of the message."""
+    for part in sorted([*files, *leaves.attachments], key=lambda part: part.start):
+        if part in files:
+            yield from derived.from_text(raw, part, files[part], budget)
+        else:
+            found = attachments.attachment(raw, part, inline=_inline(part, leaves, shown))
+            yield found
+            yield from derived.from_attachment(raw, found.attachment, budget)
+
+
+def _rebased(found: Found, holder: Span, part: Part | None) -> Found:
+    """What was found in the content of *holder* as something of the message around it."""
+    span = derived.within(found.attachment.span, holder)
+    source = found.attachment.derived_from or (part.number if part else None)
+    return Found(replace(found.attachment, span=span, in_raw=False, derived_from=source), None)
 
 
 def _inline(part: Part, leaves: Bodies, shown: frozenset[str]) -> bool:
@@ -151,16 +207,19 @@ def _inline(part: Part, leaves: Bodies, shown: frozenset[str]) -> bool:
     return part.disposition.main == "inline" and part.content_type.startswith("image/")
 
 
-def _embedded(letter: _Letter, digests: dict[str, str]) -> Embedded:
-    holder = letter.holder
-    assert holder is not None
-    fields = Fields(letter.root.block)
+def _embedded(letter: _Letter, contents: Mapping[str, Attachment]) -> Iterator[Embedded]:
+    """What is told of a message within; nothing, where its part is beyond the limits."""
+    holder = letter.place.holder
+    content = contents.get(holder.number) if holder else None
+    if content is None:
+        return
+    fields = Fields(letter.place.root.block)
     senders, date = fields.addresses("from"), fields.moment("date")
-    return Embedded(
-        part=holder.number,
-        offset=holder.body,
-        size_bytes=holder.end - holder.body,
-        sha256=digests[holder.number],
+    yield Embedded(
+        part=content.part,
+        offset=content.span.start if content.in_raw else None,
+        size_bytes=content.size_bytes,
+        sha256=content.sha256,
         message_id=fields.id("message-id"),
         subject=fields.text("subject"),
         from_=next(iter(senders), None),
@@ -177,13 +236,13 @@ def _blobs(found: Iterable[Found], more: Iterable[Blob]) -> tuple[Blob, ...]:
 
 
 def _calendar(raw: Raw, letter: _Letter) -> reports.Pairs | None:
-    part = next((leaf for leaf in letter.root.leaves() if leaf.content_type == "text/calendar"), None)
+    part = next((leaf for leaf in letter.place.root.leaves() if leaf.content_type == "text/calendar"), None)
     return reports.calendar(raw, part) if part else None
 
 
 def _delivery_status(raw: Raw, letter: _Letter) -> reports.Pairs | None:
     wanted = ("message/delivery-status", "message/global-delivery-status")
-    part = next((leaf for leaf in letter.root.leaves() if leaf.content_type in wanted), None)
+    part = next((leaf for leaf in letter.place.root.leaves() if leaf.content_type in wanted), None)
     return reports.delivery_status(raw, part) if part else None
 
 

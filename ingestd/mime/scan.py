@@ -52,23 +52,27 @@ class Tree:
     limits: frozenset[str]
 
 
-def scan(raw: Raw) -> Tree:
-    """Return the tree of parts. The same for the same bytes, wherever they lie."""
-    scanner = _Scanner(raw)
+def scan(raw: Raw, level: int = 0, around: str = "") -> Tree:
+    """Return the tree of parts. The same for the same bytes, wherever they lie.
+
+    A message that had to be decoded first is *level* messages deep within another, in the part numbered *around*.
+    """
+    scanner = _Scanner(raw, level)
     root = scanner.run()
     if "boundary_never_found" in scanner.defects and not root.parts and (guess := _guessed_boundary(raw, root)):
-        scanner = _Scanner(raw, guess)
+        scanner = _Scanner(raw, level, guess)
         root = scanner.run()
-    number(root)
+    number(root, around)
     return Tree(root, frozenset(scanner.defects), frozenset(scanner.limits))
 
 
 class _Scanner:
     """Walks the message once. `_open` holds the part at hand and everything around it, the root first."""
 
-    def __init__(self, raw: Raw, guess: bytes = b"") -> None:
+    def __init__(self, raw: Raw, level: int, guess: bytes = b"") -> None:
         self.defects: set[str] = {"boundary_guessed"} if guess else set()
         self.limits: set[str] = set()
+        self._level = level
         self._guess = guess  # used instead of the boundary that the root announces
         self._raw = raw
         self._window = Window(raw)
@@ -114,6 +118,7 @@ class _Scanner:
             header = self._slim(header)
         disposition = self._structured(header.first(b"content-disposition"), _NOTHING)
         part = Part(at, header.body, header, self._type(header, default), disposition, _encoding(header))
+        part.level = self._level
         if part.encoding not in KNOWN:
             self.defects.add("transfer_encoding")
         if around:
@@ -169,12 +174,22 @@ class _Scanner:
 
     def _embeds(self, part: Part) -> bool:
         """Whether *part* is a message that we descend into."""
-        if part.content_type not in EMBEDDING or part.encoding not in PLAIN:
+        if part.content_type not in EMBEDDING:
+            return False
+        if part.encoding == "base64" and self._is_plain(part):
+            part.encoding = ""
+            self.defects.add("transfer_encoding")
+        if part.encoding not in PLAIN:
             return False
         if part.level >= EMBEDDED or self._count >= PARTS:
             self.limits.add("embedded" if part.level >= EMBEDDED else "parts")
             return False
         return True
+
+    def _is_plain(self, part: Part) -> bool:
+        """Whether a message that is said to be in base64 begins with a header, as servers that bounce mail do."""
+        line, _ = self._window.line(part.body, _SHORT_FIELD_BYTES)
+        return b":" in line
 
     def _end_within(self, hit: Hit) -> None:
         """End every part within the owner of a boundary line, where the line break before the line begins."""

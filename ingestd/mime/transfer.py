@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from itertools import chain
 
@@ -20,6 +21,8 @@ _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 _NOT_BASE64 = bytes(byte for byte in range(256) if byte not in _ALPHABET)
 _PADDING = re.compile(rb"=+")
 _SOFT_BREAK = re.compile(rb"=[ \t]*(?:\r\n|\n|\r)")
+_YENC_ESCAPE = re.compile(rb"=(.)", re.DOTALL)
+_UNYENC = bytes((byte - 42) % 256 for byte in range(256))
 _UUBEGIN = re.compile(rb"(?:^|[\r\n])begin [0-7]{3,4} ")
 _NAMES: dict[str, Encoding] = {
     "base64": "base64",
@@ -46,13 +49,18 @@ def decoded(raw: Raw, span: Span) -> Iterator[bytes]:
 
     The same bytes every time; bad data is skipped, never an error.
     """
-    source = pieces(raw, span.start, span.end)
+    if span.within:
+        source = _slice(decoded(raw, span.within), span.start, span.end)
+    else:
+        source = pieces(raw, span.start, span.end)
     if span.encoding == "base64":
         return _from_base64(source)
     if span.encoding == "quoted-printable":
         return _from_quoted_printable(source)
     if span.encoding == "uuencode":
         return _from_uuencode(source)
+    if span.encoding == "yenc":
+        return _from_yenc(source)
     return source
 
 
@@ -65,15 +73,46 @@ def digest(raw: Raw, span: Span) -> tuple[str, int]:
     return sha.hexdigest(), size_bytes
 
 
-def start_of(raw: Raw, span: Span, size_bytes: int) -> tuple[bytes, bool]:
-    """Return at most the first *size_bytes* of the content of *span*, and whether that is all of it."""
+def start_of(raw: Raw, span: Span, size_bytes: int, without: Sequence[tuple[int, int]] = ()) -> tuple[bytes, bool]:
+    """Return at most the first *size_bytes* of the content of *span*, and whether that is all of it.
+
+    What lies in *without*, ranges in order, is left out.
+    """
     taken, size = [], 0
-    for piece in decoded(raw, span):
+    for piece in _left(decoded(raw, span), without) if without else decoded(raw, span):
         taken.append(piece)
         size += len(piece)
         if size > size_bytes:
             return b"".join(taken)[:size_bytes], False
     return b"".join(taken), True
+
+
+def _slice(source: Iterator[bytes], start: int, end: int) -> Iterator[bytes]:
+    """The bytes of *source* from *start* up to *end*; what follows is not even decoded."""
+    at = 0
+    for piece in source:
+        if at + len(piece) > start:
+            yield piece[max(start - at, 0) : end - at]
+        at += len(piece)
+        if at >= end:
+            return
+
+
+def _left(source: Iterator[bytes], without: Sequence[tuple[int, int]]) -> Iterator[bytes]:
+    """The bytes of *source* that lie in none of the ranges."""
+    ranges = deque(without)
+    at = 0
+    for piece in source:
+        end = at + len(piece)
+        while ranges and ranges[0][0] < end:
+            start, stop = ranges[0]
+            yield piece[: max(start - at, 0)]
+            piece, at = piece[max(min(stop, end) - at, 0) :], min(stop, end)
+            if stop > end:
+                break
+            ranges.popleft()
+        yield piece
+        at = end
 
 
 def encoded(pieces: Iterable[bytes], line_length: int, line_end: bytes) -> Iterator[bytes]:
@@ -178,3 +217,20 @@ def _uuline(line: bytes) -> bytes:
         return binascii.a2b_uu(line[: (announced + 5) // 3])
     except binascii.Error:
         return b""
+
+
+def _from_yenc(source: Iterator[bytes]) -> Iterator[bytes]:
+    rest = b""
+    for piece in chain(source, (b"\n",)):
+        *lines, rest = (rest + piece).split(b"\n")
+        rest = rest[:LINE]
+        yield b"".join(map(_yline, lines))
+
+
+def _yline(line: bytes) -> bytes:
+    if line.startswith(b"=y"):  # what is said of the file, before and after it
+        return b""
+    line = line.rstrip(b"\r")
+    if b"=" in line:
+        line = _YENC_ESCAPE.sub(lambda match: bytes([(match[1][0] - 64) % 256]), line)
+    return line.translate(_UNYENC)

@@ -161,13 +161,14 @@ def _attachment(attachment: Attachment) -> Document:
         "size_bytes": Int64(attachment.size_bytes),
         "sha256": attachment.sha256,
         "offset": Int64(attachment.span.start) if attachment.in_raw else None,
+        "derived_from": attachment.derived_from,
     }
 
 
 def _embedded(embedded: Embedded) -> Document:
     return {
         "part": embedded.part,
-        "offset": Int64(embedded.offset),
+        "offset": None if embedded.offset is None else Int64(embedded.offset),
         "size_bytes": Int64(embedded.size_bytes),
         "sha256": embedded.sha256,
         "message_id": embedded.message_id,

@@ -25,6 +25,7 @@ from ingestd.summary import Summary
 from ingestd.uidset import UIDSet
 from tests.data import document
 from tests.data.shape import COLLECTIONS, Validator, rows, schema, subschemas, undescribed, violations
+from tests.mime.letters import attached, crlf, multipart, part
 
 Document = dict[str, Any]
 Store = Database[Document]
@@ -179,7 +180,14 @@ def _mail(place: Any) -> tuple[list[RawMessage], ...]:
     odd = [_raw(place(uid), path.read_bytes()) for uid, path in enumerate(ODD_MAIL, 201)]
     long = b"Bcc: ann@example.org\r\n\r\n" + b"All work and no play makes a long text.\r\n" * 30_000
     odd.append(replace(_raw(place(301), long), labels=("Work",)))
-    return usual, odd, [_raw(place(302), b"\x00" * 5_000)]
+    odd.append(_raw(place(302), _forwarded_in_base64()))
+    return usual, odd, [_raw(place(303), b"\x00" * 5_000)]
+
+
+def _forwarded_in_base64() -> bytes:
+    """No program should send such mail (RFC 2046, section 5.2.1), and some do."""
+    inner = crlf(multipart("mixed", part("hello"), attached(b"x" * 2000)))
+    return crlf(multipart("mixed", attached(inner, "message/rfc822"), boundary="outer"))
 
 
 def _raw(place: Place, content: bytes, date: datetime | None = None, flags: tuple[str, ...] = ()) -> RawMessage:

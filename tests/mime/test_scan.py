@@ -137,10 +137,9 @@ def test_parts_of_a_digest_are_messages() -> None:
     assert [embedded.subject for embedded in read(text).embedded] == ["one", "two"]
 
 
-def test_an_encoded_message_is_not_looked_into() -> None:
+def test_an_encoded_message_is_an_attachment_of_its_decoded_content() -> None:
     found = read("Content-Type: message/rfc822\nContent-Transfer-Encoding: base64\n\nU3ViamVjdDogeAoKeQ==\n")
 
-    assert found.embedded == ()
     assert [(a.size_bytes, a.in_raw) for a in found.attachments] == [(13, False)]
 
 

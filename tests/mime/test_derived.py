@@ -1,0 +1,264 @@
+"""Files within the content of parts: uuencoded or in yEnc in text, in a winmail.dat, in a message that was encoded."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import struct
+from hashlib import sha256
+
+import pytest
+
+from ingestd.message import Attachment, Message
+from ingestd.mime.parse import parse
+from ingestd.mime.transfer import decoded
+from ingestd.raw import InMemory
+from tests.mime.letters import attached, crlf, in_base64, multipart, part
+from tests.mime.rebuild import check
+
+CONTENT = bytes(range(256)) * 20 + b"\x00\x00end"
+
+
+def uuencoded(content: bytes, name: str = "photo.jpg", end: str = "\n") -> str:
+    lines = (binascii.b2a_uu(content[at : at + 45]).decode("ascii") for at in range(0, len(content), 45))
+    return f"begin 644 {name}{end}" + "".join(line.replace("\n", end) for line in lines) + f"`{end}end{end}"
+
+
+def in_yenc(content: bytes, name: str = "photo.jpg") -> bytes:
+    lines = [b"=ybegin line=128 size=%d name=%s" % (len(content), name.encode())]
+    for at in range(0, len(content), 128):
+        line = bytes((byte + 42) % 256 for byte in content[at : at + 128])
+        escaped = (b"=%c" % ((byte + 64) % 256) if byte in b"\x00\r\n=" else b"%c" % byte for byte in line)
+        lines.append(b"".join(escaped))
+    return b"\r\n".join([*lines, b"=yend size=%d" % len(content), b""])
+
+
+def attribute(level: int, name: int, value: bytes) -> bytes:
+    return struct.pack("<BIL", level, name, len(value)) + value + struct.pack("<H", sum(value) & 0xFFFF)
+
+
+def properties(*values: tuple[int, int, bytes]) -> bytes:
+    """Properties of variable length: name, type, value."""
+    out = struct.pack("<L", len(values))
+    for name, kind, value in values:
+        out += struct.pack("<HHLL", kind, name, 1, len(value)) + value + bytes(-len(value) % 4)
+    return out
+
+
+def tnef(*attributes: bytes) -> bytes:
+    return b"\x78\x9f\x3e\x22\x01\x00" + b"".join(attributes)
+
+
+def file_in_tnef(content: bytes, *more: tuple[int, int, bytes], title: bytes = b"PHOTO~1.JPG\x00") -> bytes:
+    return (
+        attribute(2, 0x69002, bytes(14))
+        + attribute(2, 0x18010, title)
+        + attribute(2, 0x6800F, content)
+        + (attribute(2, 0x69005, properties(*more)) if more else b"")
+    )
+
+
+def checked(data: bytes | str) -> tuple[InMemory, Message]:
+    raw = InMemory(data if isinstance(data, bytes) else crlf(data))
+    message = parse(raw)
+    check(raw, message)
+    return raw, message
+
+
+def content(raw: InMemory, attachment: Attachment) -> bytes:
+    return b"".join(decoded(raw, attachment.span))
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_uuencoded_file_in_text_is_an_attachment_and_no_text(end: str) -> None:
+    text = f"Subject: x{end}{end}Look at this:{end}{uuencoded(CONTENT, end=end)}Yours{end}"
+
+    raw, message = checked(text.encode())
+
+    (file,) = message.attachments
+    assert (file.part, file.derived_from, file.filename, file.kind) == ("1~1", "1", "photo.jpg", "image")
+    assert content(raw, file) == CONTENT
+    assert message.text == "Look at this:\nYours\n"
+
+
+@pytest.mark.parametrize("encoding", ["base64", "quoted-printable"])
+def test_uuencoded_files_are_found_in_text_that_is_encoded_once_more(encoding: str) -> None:
+    text = "Two:\n" + uuencoded(CONTENT) + "and\n" + uuencoded(b"second", "b.txt")
+    encoded = in_base64(text.encode()) if encoding == "base64" else binascii.b2a_qp(text.encode(), istext=True).decode()
+
+    raw, message = checked(f"Content-Transfer-Encoding: {encoding}\n\n{encoded}")
+
+    assert [content(raw, file) for file in message.attachments] == [CONTENT, b"second"]
+    assert message.text.replace("\r", "").strip() == "Two:\nand"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "begin 644 things at once\nand then\nend\n",
+        "begin 644 x\nend\n",
+        "begin 644 x\n" + "M" * 61 + "\nno, not that\nend\n",
+        uuencoded(CONTENT).partition("`\nend")[0],
+        " " + uuencoded(b"indented").replace("\n", "\n "),
+        "=ybegin of a sentence\n=yend\n",
+    ],
+)
+def test_words_that_look_like_the_beginning_of_a_file_stay_text(text: str) -> None:
+    _, message = checked("Subject: x\n\n" + text)
+
+    assert message.attachments == ()
+    assert message.text == text
+
+
+def test_a_broken_beginning_hides_no_file_after_it() -> None:
+    raw, message = checked("Subject: x\n\nbegin 644 a\n" + uuencoded(CONTENT))
+
+    assert [content(raw, file) for file in message.attachments] == [CONTENT]
+    assert message.text == "begin 644 a\n"
+
+
+def test_a_file_in_yenc_is_an_attachment() -> None:
+    raw, message = checked(b"Subject: x\r\n\r\nhello\r\n" + in_yenc(CONTENT) + b"bye\r\n")
+
+    (file,) = message.attachments
+    assert (file.filename, content(raw, file)) == ("photo.jpg", CONTENT)
+    assert message.text == "hello\nbye\n"
+
+
+def test_text_after_a_large_file_is_not_cut() -> None:
+    text = "Subject: x\n\nbefore\n" + uuencoded(CONTENT * 400) + "after\n"
+
+    raw, message = checked(text)
+
+    assert len(crlf(text)) > 2 << 20
+    assert (message.text, message.text_truncated) == ("before\nafter\n", False)
+    assert [content(raw, file) for file in message.attachments] == [CONTENT * 400]
+
+
+def test_the_files_of_a_winmail_dat_are_attachments_beside_it() -> None:
+    winmail = tnef(
+        attribute(1, 0x69007, struct.pack("<LL", 1251, 0)),
+        file_in_tnef(CONTENT, (0x3707, 0x1F, "фото.jpg\0".encode("utf-16-le")), (0x370E, 0x1E, b"image/jpeg\0")),
+        file_in_tnef(b"second", title="имя.txt\0".encode("cp1251")),
+    )
+
+    raw, message = checked(multipart("mixed", part("hi"), attached(winmail, "application/ms-tnef")))
+
+    assert [(a.part, a.filename, a.content_type, a.derived_from) for a in message.attachments] == [
+        ("2", None, "application/ms-tnef", None),
+        ("2~1", "фото.jpg", "image/jpeg", "2"),
+        ("2~2", "имя.txt", "application/octet-stream", "2"),
+    ]
+    assert [content(raw, a) for a in message.attachments] == [winmail, CONTENT, b"second"]
+
+
+def test_the_bodies_of_a_winmail_dat_are_files_of_it() -> None:
+    bodies = properties((0x1013, 0x102, b"<p>rich</p>"), (0x1000, 0x1E, b"plain\0"))
+    winmail = tnef(attribute(1, 0x69003, bodies))
+
+    raw, message = checked(
+        multipart(
+            "mixed", attached(winmail, "application/octet-stream", "Content-Disposition: x; filename=WINMAIL.DAT")
+        )
+    )
+
+    assert [(a.filename, content(raw, a)) for a in message.attachments[1:]] == [
+        ("body.html", b"<p>rich</p>"),
+        ("body.txt", b"plain"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "winmail",
+    [
+        b"",
+        b"no tnef",
+        tnef(),
+        tnef(attribute(2, 0x6800F, b"x")[:-4]),
+        tnef(struct.pack("<BIL", 2, 0x6800F, 0xFFFFFFFF) + b"x" * 100),
+        tnef(attribute(1, 0x69003, struct.pack("<LHHLL", 0xFFFFFFFF, 0x1E, 0x1000, 0xFFFFFFFF, 0xFFFFFFFF))),
+        tnef(attribute(1, 0x69003, struct.pack("<LHHL", 0xFFFFFFFF, 0x101E, 0x1000, 0xFFFFFFFF) + bytes(10_000))),
+        tnef(attribute(2, 0x69005, properties((0x3701, 0x0D, b"short")))[:30]),
+    ],
+)
+def test_a_winmail_dat_that_is_none_or_is_cut_off_has_no_files(winmail: bytes) -> None:
+    _, message = checked(multipart("mixed", attached(winmail, "application/ms-tnef")))
+
+    assert [a.derived_from for a in message.attachments] == [None]
+
+
+def test_what_can_be_derived_from_one_message_is_limited() -> None:
+    files = [file_in_tnef(b"x" * 5000) for _ in range(90)]
+
+    _, message = checked(
+        multipart("mixed", *[attached(tnef(*files), "application/ms-tnef") for _ in range(3)], boundary="outer")
+    )
+
+    assert len(message.attachments) == 3 + 197  # going through three of them counts too
+    assert message.parse.limits == ("derived",)
+
+
+INNER = crlf(
+    "From: Ann <ann@example.org>\nSubject: within\nMessage-ID: <i@x>\nDate: Wed, 1 May 2019 10:20:30 +0300\n"
+    + multipart(
+        "mixed",
+        part("private"),
+        attached(CONTENT, "image/png", "Content-Disposition: attachment; filename=a.png"),
+        part("Subject: deeper\n\ndeep", "message/rfc822"),
+    )
+)
+
+
+@pytest.mark.parametrize("encoding", ["base64", "quoted-printable"])
+def test_a_forwarded_message_may_be_encoded_in_spite_of_the_rules(encoding: str) -> None:
+    body = in_base64(INNER) if encoding == "base64" else binascii.b2a_qp(INNER).decode()
+    body = body.replace("\r\n", "\n")
+    head = f"Content-Transfer-Encoding: {encoding}"
+
+    raw, message = checked(multipart("mixed", part("outer"), part(body, "message/rfc822", head), boundary="outer"))
+
+    (forwarded,) = message.attachments
+    assert (forwarded.part, forwarded.in_raw, content(raw, forwarded)) == ("2", False, INNER)
+    within, deeper = message.embedded
+    assert (within.part, within.offset, within.size_bytes) == ("2", None, len(INNER))
+    assert within.sha256 == sha256(INNER).hexdigest()
+    assert (within.subject, within.message_id) == ("within", "i@x")
+    assert [(a.part, a.filename, a.derived_from) for a in within.attachments] == [
+        ("2.2", "a.png", "2"),
+        ("2.3", None, "2"),
+    ]
+    assert [content(raw, a) for a in within.attachments] == [CONTENT, b"Subject: deeper\r\n\r\ndeep"]
+    assert (deeper.part, deeper.offset, deeper.subject) == ("2.3", None, "deeper")
+    assert message.text == "outer"
+
+
+def test_encoded_messages_within_encoded_messages_are_followed_as_far_as_the_limit() -> None:
+    message = b"Subject: 0\r\n\r\nend"
+    for level in range(1, 8):
+        body = base64.encodebytes(message)
+        message = b"Subject: %d\nContent-Type: message/rfc822\nContent-Transfer-Encoding: base64\n\n" % level + body
+
+    _, parsed = checked(message)
+
+    assert [embedded.subject for embedded in parsed.embedded] == ["6", "5", "4", "3"]
+    assert "embedded" in parsed.parse.limits
+
+
+def test_a_message_that_only_claims_to_be_in_base64_is_read_as_it_is() -> None:
+    raw, message = checked(
+        multipart("mixed", part("Subject: plain\n\nhi", "message/rfc822", "Content-Transfer-Encoding: base64"))
+    )
+
+    assert [embedded.subject for embedded in message.embedded] == ["plain"]
+    assert [content(raw, a) for a in message.attachments] == [b"Subject: plain\r\n\r\nhi"]
+    assert message.parse.defects == ("transfer_encoding",)
+
+
+def test_a_large_encoded_message_is_an_attachment_only() -> None:
+    inner = b"Subject: large\r\n\r\n" + b"x" * (5 << 20)
+
+    _, message = checked(multipart("mixed", attached(inner, "message/rfc822")))
+
+    assert [a.size_bytes for a in message.attachments] == [len(inner)]
+    assert message.embedded == ()
+    assert message.parse.limits == ("embedded",)
