@@ -27,6 +27,8 @@ from ingestd.store.embedded import embedded
 from ingestd.store.embedded_directory import Directory, Running, is_locked
 from tests.mongodb import OPTIONS, Document, missing_server
 
+DEADLINE = 30  # seconds for a process to end
+
 HOLDER = """
 import sys
 from pathlib import Path
@@ -112,7 +114,7 @@ def test_starters_at_once_get_one_server(new: Path) -> None:
 def test_a_killed_holder_lets_the_server_go(path: Path) -> None:
     with _holder(path) as (holder, _):
         holder.kill()
-        holder.wait()
+        holder.wait(DEADLINE)
 
         _until_stopped(path)
 
@@ -120,7 +122,7 @@ def test_a_killed_holder_lets_the_server_go(path: Path) -> None:
 def test_ctrl_c_in_the_terminal_of_the_first_holder_does_not_reach_the_server(path: Path) -> None:
     with _holder(path) as (first, uri), embedded(path):
         os.killpg(first.pid, signal.SIGINT)
-        first.wait()
+        first.wait(DEADLINE)
 
         with _database(uri) as database:
             assert database.command("ping")["ok"]
