@@ -10,17 +10,20 @@ from urllib.parse import unquote
 
 from ..raw import Raw
 from .bodies import Bodies
-from .charsets import decode
+from .charsets import Hints, decode
 from .clean import clean, limited
 from .enclosed import Enclosed
 from .parts import Part
-from .text import from_html
+from .text import from_html, unflowed
 from .transfer import start_of
 
 TEXT_BYTES = 1 << 20  # as UTF-8
 HTML_BYTES = 4 << 20  # as UTF-8
 READ_BYTES = 8 << 20  # of all parts together
 _READABLE = 2 << 20  # characters of HTML that are turned into text
+GUESSES = 50  # parts whose charset is guessed
+_META_BYTES = 4096  # of HTML; browsers look at the first 1024
+_META = re.compile(rb"<meta\b[^<>]*\bcharset\s*=\s*[\"']?([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
 _CID = re.compile(r"cid:([^\"'\s<>()]{1,300})", re.IGNORECASE)
 
 
@@ -95,12 +98,20 @@ class _Reader:
             without = [(file.start, file.end) for file in self._files.get(part, ())]
             data, whole = start_of(self._raw, part.span(self._raw), size_bytes, without)
             self._room -= len(data)
-            decoded = decode(data, part.type.text("charset"), whole=whole)
+            decoded = decode(data, part.type.text("charset"), whole=whole, hints=self._hints(part, data))
             if decoded.defect:
                 self._defects.add(decoded.defect)
-            text = decoded.text.replace("\r\n", "\n").replace("\r", "\n")
-            self._contents[part] = _Content(part, clean(text), whole)
+            text = clean(decoded.text.replace("\r\n", "\n").replace("\r", "\n"))
+            if _is_flowed(part):
+                text = unflowed(text, delete_space=(part.type.text("delsp") or "").lower() == "yes")
+            self._contents[part] = _Content(part, text, whole)
         return self._contents[part]
+
+    def _hints(self, part: Part, data: bytes) -> Hints | None:
+        if len(self._contents) >= GUESSES:
+            return None
+        found = _META.search(data, 0, _META_BYTES) if is_html(part) else None
+        return Hints(found[1].decode("ascii") if found else None)
 
 
 def _joined(contents: Iterable[_Content], size_bytes: int) -> tuple[str, Part | None]:
@@ -117,3 +128,7 @@ def _joined(contents: Iterable[_Content], size_bytes: int) -> tuple[str, Part | 
 
 def is_html(part: Part) -> bool:
     return part.content_type == "text/html"
+
+
+def _is_flowed(part: Part) -> bool:
+    return part.content_type == "text/plain" and (part.type.text("format") or "").lower() == "flowed"

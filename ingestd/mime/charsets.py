@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
+from .detect import detected
+
+_ASCII = bytes(range(128))
 _LABEL = 60  # characters of a charset label worth looking at
 _ESCAPE_JP = b"\x1b$"
 
@@ -70,7 +74,15 @@ _MEANT = {
 }
 _ASCII_LABELS = frozenset({"", "us-ascii", "ascii", "ansi_x3.4-1968"})
 _NOT_ASCII = frozenset({"utf-7", "hz", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"})
+_PLAUSIBLE = frozenset({"utf-8", "utf-8-sig", "iso2022_jp_ext"})  # where nothing is declared
 _WINDOWS = re.compile(r"^(?:charset=)?(?:cp|windows)?[ _-]*(12\d\d)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """The bytes are text that may be judged by its looks; *label* is what it says of itself, if at all."""
+
+    label: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,22 +93,25 @@ class Decoded:
     defect: str | None = None
 
 
-def decode(data: bytes, charset: str | None, *, whole: bool = True) -> Decoded:
-    """Decode *data*, whatever *charset* says it is. Without *whole*, the last character may be cut off."""
+def decode(data: bytes, charset: str | None, *, whole: bool = True, hints: Hints | None = None) -> Decoded:
+    """Decode *data*, whatever *charset* says it is. Without *whole*, the last character may be cut off.
+
+    With *hints*, bytes that claim nothing, or cannot be what they claim, are what those say or look like.
+    """
     label = (charset or "")[:_LABEL].strip(" \"';\x00").lower()
     name = codec(label)
     if data.isascii() and name not in _NOT_ASCII and b"\x1b" not in data:
         known = name is not None or label in _ASCII_LABELS
         return Decoded(data.decode("ascii"), None if known else f"charset: {_printable(label)}")
     vague = label in _ASCII_LABELS or name is None
-    for attempt in _attempts(data, name, vague=vague):
+    for attempt, expected in _attempts(data, name, hints, vague=vague):
         try:
             text = _strict(data, attempt, whole=whole)
         except (UnicodeError, ValueError):
             continue
-        expected = label in _ASCII_LABELS or (name is not None and attempt in (name, "utf-8-sig"))
-        return Decoded(text, None if expected else f"charset: {_printable(label)}")
-    return Decoded(_replacing(data, name), f"charset: {_printable(label or 'undeclared')}")
+        fine = expected or (label in _ASCII_LABELS and attempt in _PLAUSIBLE)
+        return Decoded(text, None if fine else f"charset: {_printable(label or 'undeclared')}")
+    return Decoded(_replacing(data, name, hints), f"charset: {_printable(label or 'undeclared')}")
 
 
 @lru_cache(maxsize=512)
@@ -121,13 +136,25 @@ def eight_bit(data: bytes) -> str:
     return decode(data, None).text
 
 
-def _attempts(data: bytes, name: str | None, *, vague: bool) -> list[str]:
-    attempts = ["utf-8-sig"] if data.startswith(codecs.BOM_UTF8) else []
-    if vague and _ESCAPE_JP in data:
-        attempts.append("iso2022_jp_ext")
+def _attempts(data: bytes, name: str | None, hints: Hints | None, *, vague: bool) -> Iterator[tuple[str, bool]]:
+    """What to try, in order, and whether it is what was claimed; one is asked for when all before it have failed."""
+    hinted = codec(hints.label.lower()) if hints and hints.label else None
+    if data.startswith(codecs.BOM_UTF8):
+        yield "utf-8-sig", name is not None
     if vague:
-        attempts.append("utf-8")
-    return [*attempts, name] if name else attempts
+        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            yield "utf-16", True
+        if _ESCAPE_JP in data:
+            yield "iso2022_jp_ext", False
+        yield "utf-8", False
+    elif name:
+        yield name, True
+    if hinted and hinted not in _NOT_ASCII:
+        yield hinted, vague
+    if vague and hints and (found := detected(data)):
+        yield found, False
+    if vague and name:
+        yield name, True
 
 
 def _strict(data: bytes, name: str, *, whole: bool) -> str:
@@ -136,14 +163,18 @@ def _strict(data: bytes, name: str, *, whole: bool) -> str:
     return codecs.getincrementaldecoder(name)("strict").decode(data, final=False)
 
 
-def _replacing(data: bytes, name: str | None) -> str:
-    """Decode what no charset fits: mostly valid UTF-8 is UTF-8, the rest is what it claims, with replacements."""
+def _replacing(data: bytes, name: str | None, hints: Hints | None) -> str:
+    """Decode what no charset fits: as what it nearly is, UTF-8 or what it claims, else as what it looks like."""
     text = data.decode("utf-8", "replace")
-    bad = text.count("\ufffd")
-    good = len(text) - bad - sum(1 for byte in data if byte < 128)
-    if good > 4 * bad:
+    bad, beyond = text.count("\ufffd"), len(data.translate(None, _ASCII))
+    if len(text) - bad - (len(data) - beyond) > 4 * bad:
         return text
-    return data.decode(name if name and name != "utf-8" else "cp1252", "replace")
+    claimed = name if name and name != "utf-8" else "cp1252"
+    text = data.decode(claimed, "replace")
+    if not hints or (name == claimed and text.count("\ufffd") * 20 < beyond):
+        return text
+    found = detected(data)
+    return data.decode(found, "replace") if found else text
 
 
 def _printable(label: str) -> str:

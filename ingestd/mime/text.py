@@ -6,6 +6,7 @@ import html
 import re
 
 SNIPPET = 200  # characters
+SIGNATURE = "-- "  # the line before one; its blank joins nothing
 _SNIPPET_SOURCE = 4000
 
 # What is never shown; an end that is missing swallows the rest, as in a browser, and keeps this linear.
@@ -33,6 +34,25 @@ def from_html(source: str) -> str:
     text = _CELL.sub(" ", text)
     text = html.unescape(_TAG.sub("", text)).replace("\xa0", " ")
     return _EMPTY_LINES.sub("\n\n", _AROUND_LINES.sub("\n", text)).strip()
+
+
+def unflowed(text: str, *, delete_space: bool) -> str:
+    """Text in format=flowed (RFC 3676) with every paragraph on one line, quoted ones after their ">"s and a space."""
+    lines: list[str] = []
+    open_at = -1  # the depth of the paragraph that goes on; -1: none does
+    for line in text.split("\n"):
+        content = line.lstrip(">")
+        depth = len(line) - len(content)
+        content = content.removeprefix(" ")  # put there so that it looks like no quote
+        flows = content.endswith(" ") and content != SIGNATURE
+        if flows and delete_space:
+            content = content[:-1]
+        if depth == open_at and content != SIGNATURE:
+            lines.append(content)
+        else:
+            lines.append(("\n" if lines else "") + (">" * depth + " " if depth else "") + content)
+        open_at = depth if flows else -1
+    return "".join(lines)
 
 
 def snippet(text: str) -> str:
