@@ -22,7 +22,7 @@ AUTH_RESULTS = 50
 NAME = 200  # characters of a field name
 
 _COMMENT = re.compile(r"\([^()]*\)")
-_METHOD = re.compile(r";\s*(spf|dkim|dmarc)\s*=\s*([a-z]{1,20})", re.IGNORECASE)
+_METHOD = re.compile(r";\s*(spf|dkim|dmarc|arc)\s*=\s*([a-z]{1,20})", re.IGNORECASE)
 _LIST_ID = re.compile(r"<([^<>]*)>\s*$")
 
 
@@ -110,7 +110,7 @@ class Fields:
         return (match[1] if match else text or "").strip("<> ").lower() or None
 
     def auth_results(self) -> tuple[tuple[str, str, str], ...]:
-        """(authserv-id, method, result) of SPF, DKIM and DMARC, as the headers claim them (RFC 8601)."""
+        """(authserv-id, method, result) of SPF, DKIM, DMARC and ARC, as the headers claim them (RFC 8601)."""
         found: dict[tuple[str, str, str], None] = {}
         for value in self.values("authentication-results"):
             text = _COMMENT.sub(" ", header_text(value))

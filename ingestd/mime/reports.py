@@ -6,6 +6,8 @@ Read from the start of the part that holds them, as pairs of short strings; what
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from ..raw import Raw
 from .charsets import decode
@@ -23,6 +25,11 @@ _UNFOLD = re.compile(r"\r?\n[ \t]")
 _GROUPS = re.compile(r"\n\s*\n")
 _STATUS_FIELDS = {"action": "action", "status": "status", "diagnostic-code": "diagnostic"}
 _STATUS_ORDER = ("action", "status", "recipient", "diagnostic")
+_EVENT_ORDER = ("method", "uid", "start", "end", "timezone", "organizer")
+_FOLD = re.compile(rb"\r?\n[ \t]")
+_CONTENT_LINE = re.compile(r'([A-Za-z0-9-]{1,60})((?:;[^":]*(?:"[^"]*"[^":]*)*)?):(.*)', re.DOTALL)
+_TZID = re.compile(r';TZID=("[^"]*"|[^;:"]*)', re.IGNORECASE)
+_ESCAPED = re.compile(r"\\([\\;,])")  # of text values
 _EVENT_FIELDS = {"UID": "uid", "DTSTART": "start", "DTEND": "end", "ORGANIZER": "organizer"}
 
 
@@ -38,23 +45,54 @@ def delivery_status(raw: Raw, part: Part) -> Pairs:
 
 
 def calendar(raw: Raw, part: Part) -> Pairs:
-    """The method of a text/calendar part, and uid, start, end and organizer of its first event (RFC 5545)."""
+    """The method of a text/calendar part, and uid, start, end, timezone and organizer of its first event (RFC 5545)."""
     found: dict[str, str] = {}
     method = part.type.text("method")
     if method:
         found["method"] = method.lower()
-    within = False
-    for line in _UNFOLD.sub("", _text(raw, part, CALENDAR_BYTES)).splitlines():
-        name, value = _content_line(line)
-        if name == "METHOD":
-            found.setdefault("method", value.lower())
-        elif (name, value.upper()) == ("BEGIN", "VEVENT"):
-            within = True
-        elif (name, value.upper()) == ("END", "VEVENT"):
-            break
-        elif within and name in _EVENT_FIELDS:
-            found.setdefault(_EVENT_FIELDS[name], _plain(name, value))
-    return tuple((name, one_line(value)[:VALUE]) for name, value in found.items() if value)
+    depth = 0  # of components within the event, e.g. an alarm
+    for line in _content_lines(raw, part):
+        if line.name == "METHOD":
+            found.setdefault("method", line.value.lower())
+        elif depth or (line.name, line.value.upper()) == ("BEGIN", "VEVENT"):
+            depth += (line.name == "BEGIN") - (line.name == "END")
+            if not depth:
+                break
+            if depth == 1:
+                _note(found, line)
+    return tuple((name, one_line(found[name])[:VALUE]) for name in _EVENT_ORDER if found.get(name))
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A content line of a calendar, unfolded."""
+
+    name: str
+    parameters: str
+    value: str
+
+
+def _content_lines(raw: Raw, part: Part) -> Iterator[_Line]:
+    data, whole = start_of(raw, part.span(raw), CALENDAR_BYTES)
+    # Unfolded as bytes: a line may be folded in the middle of a character (RFC 5545, section 3.1).
+    text = decode(_FOLD.sub(b"", data), part.type.text("charset") or "utf-8", whole=whole).text
+    for line in text.replace("\r", "\n").split("\n"):
+        if match := _CONTENT_LINE.match(line):
+            yield _Line(match[1].upper(), match[2], match[3].strip())
+
+
+def _note(found: dict[str, str], line: _Line) -> None:
+    """Add what *line* says of the event, unless something was said before."""
+    name = _EVENT_FIELDS.get(line.name)
+    if name is None or name in found:
+        return
+    found[name] = line.value
+    if name == "organizer":
+        found[name] = line.value.lower().removeprefix("mailto:")
+    elif name == "uid":
+        found[name] = _ESCAPED.sub(r"\1", line.value)
+    elif name == "start" and not line.value.endswith("Z") and (zone := _TZID.search(line.parameters)):
+        found["timezone"] = zone[1].strip('"')
 
 
 def _text(raw: Raw, part: Part, size_bytes: int) -> str:
@@ -65,14 +103,3 @@ def _text(raw: Raw, part: Part, size_bytes: int) -> str:
 def _status_fields(group: str) -> dict[str, str]:
     lines = (line.partition(":") for line in _UNFOLD.sub(" ", group).split("\n"))
     return {name.strip().lower(): one_line(value) for name, colon, value in lines if colon}
-
-
-def _content_line(line: str) -> tuple[str, str]:
-    head, _, value = line.partition(":")
-    if '"' in head:  # a quoted parameter may hold a colon
-        head, _, value = re.sub(r'"[^"]*"', "", line).partition(":")
-    return head.partition(";")[0].strip().upper(), value.strip()
-
-
-def _plain(name: str, value: str) -> str:
-    return value.lower().removeprefix("mailto:") if name == "ORGANIZER" else value

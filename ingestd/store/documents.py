@@ -207,7 +207,7 @@ def _calendar(parsed: Message) -> Document | None:
     if parsed.calendar is None:
         return None
     facts = dict(parsed.calendar)
-    return {key: facts.get(key) for key in ("method", "uid", "start", "end", "organizer")}
+    return {key: facts.get(key) for key in ("method", "uid", "start", "end", "timezone", "organizer")}
 
 
 def _auth(parsed: Message, authserv_ids: Collection[str]) -> Document | None:
@@ -220,6 +220,7 @@ def _auth(parsed: Message, authserv_ids: Collection[str]) -> Document | None:
         "spf": found.get("spf"),
         "dkim": found.get("dkim"),
         "dmarc": found.get("dmarc"),
+        "arc": found.get("arc"),
         "authserv_id": trusted.lower(),
     }
 

@@ -185,9 +185,11 @@ def _mail(place: Any) -> tuple[list[RawMessage], ...]:
 
 
 def _forwarded_in_base64() -> bytes:
-    """No program should send such mail (RFC 2046, section 5.2.1), and some do."""
+    """No program should send such mail (RFC 2046, section 5.2.1), and some do; with more that the sample lacks."""
     inner = crlf(multipart("mixed", part("hello"), attached(b"x" * 2000)))
-    return crlf(multipart("mixed", attached(inner, "message/rfc822"), boundary="outer"))
+    results = f"Authentication-Results: {sample.HOST}; arc=pass\n"
+    event = part("BEGIN:VEVENT\nDTSTART;TZID=Europe/Berlin:20260501T100000\nEND:VEVENT", "text/calendar")
+    return crlf(results + multipart("mixed", event, attached(inner, "message/rfc822"), boundary="outer"))
 
 
 def _raw(place: Place, content: bytes, date: datetime | None = None, flags: tuple[str, ...] = ()) -> RawMessage:

@@ -173,8 +173,42 @@ def test_an_invitation_tells_what_and_when() -> None:
         ("uid", "abcdef"),
         ("start", "20240501T100000"),
         ("end", "20240501T110000Z"),
+        ("timezone", "Europe: Berlin"),
         ("organizer", "ann@example.org"),
     )
+
+
+def event(*lines: str) -> dict[str, str]:
+    text = "\n".join(["BEGIN:VCALENDAR", "BEGIN:VEVENT", *lines, "END:VEVENT", "END:VCALENDAR"])
+    return dict(read(multipart("mixed", part(text, "text/calendar; charset=utf-8"))).calendar or ())
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("DTSTART:20240501T100000Z", {"start": "20240501T100000Z"}),
+        ("DTSTART;TZID=Europe/Berlin:20240501T100000", {"start": "20240501T100000", "timezone": "Europe/Berlin"}),
+        ("dtstart;x=1;tzid=/a.b/Rome:20240501T100000", {"start": "20240501T100000", "timezone": "/a.b/Rome"}),
+        ("DTSTART;VALUE=DATE:20240501", {"start": "20240501"}),
+        ("DTEND;TZID=Europe/Berlin:20240501T100000", {"end": "20240501T100000"}),
+        ('UID:a\\,b\\;c\\\\d:"e"', {"uid": 'a,b;c\\d:"e"'}),
+        ('ORGANIZER;CN="Ann: the; boss";SENT-BY="mailto:b@x.y":mailto:A@x.y', {"organizer": "a@x.y"}),
+        ('ORGANIZER;CN="never closed:mailto:a@x.y', {}),
+        ("ORGANIZER;CN=Jürgen:\n mailto:\n\ta@x.y", {"organizer": "a@x.y"}),
+        ("BEGIN:VALARM\nUID:of-the-alarm\nEND:VALARM\nUID:of-the-event", {"uid": "of-the-event"}),
+        ("SUMMARY:a line\x85DTSTART:20200101", {}),
+    ],
+)
+def test_a_content_line_of_a_calendar_is_read_as_its_rfc_says(line: str, told: dict[str, str]) -> None:
+    assert event(line) == told
+
+
+def test_a_content_line_may_be_folded_within_a_character() -> None:
+    text = "BEGIN:VEVENT\r\nUID:grün\r\nEND:VEVENT\r\n".encode().replace(b"\xc3\xbc", b"\xc3\r\n \xbc")
+
+    message = read(b"Content-Type: text/calendar; charset=utf-8\r\n\r\n" + text)
+
+    assert message.calendar == (("uid", "grün"),)
 
 
 def test_authentication_results_are_told_as_they_claim_to_be() -> None:
@@ -187,6 +221,7 @@ def test_authentication_results_are_told_as_they_claim_to_be() -> None:
     assert message.auth_results == (
         ("mx.example.org", "spf", "pass"),
         ("mx.example.org", "dkim", "none"),
+        ("mx.example.org", "arc", "pass"),
         ("other.example", "dmarc", "fail"),
         ("", "spf", "fail"),
         ("", "dkim", "pass"),
