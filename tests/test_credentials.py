@@ -3,13 +3,13 @@
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from ingestd.errors import Refused
 from ingestd.sources.credentials import SIZE_LIMIT, SecretReference
+from tests.waiting import moments
 
 SECRET = "correct horse battery staple"
 
@@ -173,14 +173,13 @@ def test_a_command_that_hangs_is_ended_with_all_that_it_started(tmp_path: Path) 
 
 
 def ended(pid: int) -> bool:
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
+    """Whether process *pid* has ended, within 5 seconds; it is ended otherwise."""
+    for _ in moments(5):
         try:
             if Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z":
                 return True
         except (FileNotFoundError, ProcessLookupError):
             return True
-        time.sleep(0.01)
     os.kill(pid, signal.SIGKILL)
     return False
 

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from datetime import UTC, datetime, timedelta
 from imaplib import IMAP4, IMAP4_SSL
 from pathlib import Path
@@ -29,6 +28,7 @@ START = """
 import sys
 from pathlib import Path
 from ingestd.demo.dovecot import Dovecot
+from tests.waiting import until
 with Dovecot(Path(sys.argv[1]), "secret") as server:
     print(server.imap_port, flush=True)
     sys.stdin.read()
@@ -104,10 +104,7 @@ def test_it_ends_with_the_process_that_started_it(end: signal.Signals) -> None:
             starter.send_signal(end)
             starter.wait(DEADLINE)
 
-        deadline = time.monotonic() + DEADLINE
-        while listens(port) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert not listens(port)
+        until(lambda: not listens(port), DEADLINE)
         assert listens(other.imap_port)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-import time
+import subprocess
 from pathlib import Path
 
 import psutil
@@ -11,6 +11,7 @@ import pytest
 
 from ingestd.demo.mailbox import messages
 from tests.e2e.conftest import Site, kill
+from tests.waiting import until
 
 COUNT = 500
 SMALL = 40
@@ -48,14 +49,11 @@ def test_ten_kills_at_random_moments_lose_and_double_nothing(full: Site, tmp_pat
     killed = 0
     for _ in range(KILLS):
         process = full.start("once", "--limit", "200")
-        deadline = time.monotonic() + draw.uniform(0.5, 3.0)
-        while process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.01)  # polls for the moment: the kill must not wait for an event, that is its point
-        killed += process.poll() is None
-        if process.poll() is None:
+        try:
+            process.communicate(timeout=draw.uniform(0.5, 3.0))
+        except subprocess.TimeoutExpired:
             kill(process)
-        else:
-            process.communicate()
+            killed += 1
 
     full.once()
 
@@ -79,8 +77,8 @@ def test_workers_that_die_at_a_step_lose_and_double_nothing(small: Site, step: s
 def test_no_process_outlives_a_killed_pass(full: Site) -> None:
     process = full.start("once")
     ours = psutil.Process(process.pid)
-    while len(workers := ours.children(recursive=True)) < 3 and process.poll() is None:
-        time.sleep(0.01)  # polls, bounded by the life of the process
+    until(lambda: len(ours.children(recursive=True)) >= 3)
+    workers = ours.children(recursive=True)
 
     kill(process)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import subprocess
-import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -14,7 +14,8 @@ import psutil
 import pytest
 
 from ingestd.demo.mailbox import Sample
-from tests.e2e.conftest import Site
+from tests.e2e.conftest import SECONDS, Site
+from tests.waiting import moments
 
 ATTACHMENT_BYTES = 110_000_000  # about 150 MB of base64
 PSS_LIMIT = 250 << 20
@@ -53,13 +54,11 @@ def pss(process: psutil.Process) -> int:
 def peak_pss(process: subprocess.Popen[str]) -> int:
     """The most that *process* and its children held together, sampled until it ends."""
     root, peak = psutil.Process(process.pid), 0
-    while process.poll() is None:
-        try:
-            family = [root, *root.children(recursive=True)]
-        except psutil.NoSuchProcess:
+    for _ in moments(SECONDS):
+        if process.poll() is not None:
             break
-        peak = max(peak, sum(map(pss, family)))
-        time.sleep(0.02)  # between two samples
+        with suppress(psutil.NoSuchProcess):  # it may end at any moment
+            peak = max(peak, sum(map(pss, [root, *root.children(recursive=True)])))
     return peak
 
 

@@ -6,7 +6,6 @@ import json
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from typing import Any
@@ -18,10 +17,10 @@ from ingestd.demo.mailbox import Sample, messages
 from tests.dovecot import private_dovecot
 from tests.e2e.conftest import Site, kill
 from tests.fakes import NOON
+from tests.waiting import DEADLINE, until
 
 Document = dict[str, Any]
 
-DEADLINE = 60
 UNREAD = [letter for letter in messages(100) if "\\Seen" not in letter.flags]
 
 
@@ -39,21 +38,24 @@ def daemon(site: Site) -> Iterator[subprocess.Popen[str]]:
         kill(process)
 
 
-def until(site: Site, true: Callable[[Document], bool]) -> Document:
-    """Ask for the status until it is as expected; fail after a while."""
-    deadline = time.monotonic() + DEADLINE
-    while time.monotonic() < deadline:
+def status_of(site: Site, true: Callable[[Document], bool]) -> Document:
+    """Ask for the status until it is as expected."""
+    seen: list[Document] = []
+
+    def as_expected() -> bool:
         done = site.run("status", "--json")
-        if done.returncode == 0 and (accounts := json.loads(done.stdout)["accounts"]) and true(accounts[0]):
-            return accounts[0]  # type: ignore[no-any-return]
-    raise AssertionError(f"the status never came to be as expected: {done.stdout}{done.stderr}")
+        seen[:] = json.loads(done.stdout)["accounts"] if done.returncode == 0 else []
+        return bool(seen) and true(seen[0])
+
+    until(as_expected)
+    return seen[0]
 
 
 def test_new_mail_is_stored_and_shown_while_the_daemon_runs(site: Site, running: subprocess.Popen[str]) -> None:
-    until(site, lambda account: account["messages"] == 5)
+    status_of(site, lambda account: account["messages"] == 5)
     site.deliver(UNREAD[5:8])
 
-    account = until(site, lambda account: account["messages"] == 8)
+    account = status_of(site, lambda account: account["messages"] == 8)
 
     assert account["mailboxes"][0]["done"] == 8
     assert running.poll() is None
@@ -63,7 +65,7 @@ def test_new_mail_is_stored_and_shown_while_the_daemon_runs(site: Site, running:
 
 
 def test_sigterm_ends_the_daemon_cleanly(site: Site, running: subprocess.Popen[str]) -> None:
-    until(site, lambda account: account["messages"] == 5)
+    status_of(site, lambda account: account["messages"] == 5)
 
     running.send_signal(signal.SIGTERM)
     _, log = running.communicate(timeout=30)
@@ -76,7 +78,7 @@ def test_sigterm_ends_the_daemon_cleanly(site: Site, running: subprocess.Popen[s
 
 def test_after_everything_was_killed_once_goes_on(cold_site: Site) -> None:
     site, running = cold_site, next(daemon(cold_site))
-    until(site, lambda account: account["messages"] == 5)
+    status_of(site, lambda account: account["messages"] == 5)
     site.deliver(UNREAD[5:9])
     store = [p for p in psutil.process_iter(["cmdline"]) if str(site.directory) in " ".join(p.info["cmdline"] or [])]
 
@@ -95,7 +97,7 @@ def test_after_everything_was_killed_once_goes_on(cold_site: Site) -> None:
 
 
 def test_a_second_daemon_is_told_why_it_cannot_run(site: Site, running: subprocess.Popen[str]) -> None:
-    until(site, lambda account: account["messages"] == 5)
+    status_of(site, lambda account: account["messages"] == 5)
 
     second = site.run("once")
 
@@ -114,7 +116,7 @@ def test_a_mail_server_that_is_away_is_waited_for(site: Site) -> None:
             assert process.stderr is not None
             waited = next(line for line in process.stderr if "not served" in line)
             server.start()
-            until(site, lambda account: account["messages"] == 3)
+            status_of(site, lambda account: account["messages"] == 3)
         finally:
             kill(process)
 
@@ -158,9 +160,7 @@ def test_sigterm_is_heard_in_the_middle_of_a_large_message(site: Site) -> None:
     site.deliver([Sample(b"Subject: large\r\n\r\n" + b"x" * 78 * 500_000, NOON, ())])
     process = site.start("run")
     spool = site.directory / "spool"
-    deadline = time.monotonic() + DEADLINE
-    while not any(spool.glob("*.spooled")) and time.monotonic() < deadline:
-        time.sleep(0.005)  # polls until the message is on its way
+    until(lambda: any(spool.glob("*.spooled")))
 
     process.send_signal(signal.SIGTERM)
     _, log = process.communicate(timeout=30)
@@ -173,7 +173,7 @@ def test_sigterm_is_heard_in_the_middle_of_a_large_message(site: Site) -> None:
 
 
 def test_secrets_and_mail_are_in_nobodys_log(site: Site, running: subprocess.Popen[str]) -> None:
-    until(site, lambda account: account["messages"] == 5)
+    status_of(site, lambda account: account["messages"] == 5)
     running.send_signal(signal.SIGTERM)
     _, log = running.communicate(timeout=30)
 

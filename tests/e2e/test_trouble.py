@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import subprocess
-import time
 
 import psutil
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from ingestd.demo.mailbox import messages
 from tests.dovecot import private_dovecot
 from tests.e2e.conftest import Site
+from tests.waiting import until
 
 OTHER = """
 [[account]]
@@ -189,8 +189,7 @@ def test_ctrl_c_finishes_what_is_being_stored(two: Site) -> None:
     two.select = "all"
     two.write()
     process = two.start("once")
-    while len(psutil.Process(process.pid).children()) < 2:
-        time.sleep(0.01)  # polls until the workers are there
+    until(lambda: len(psutil.Process(process.pid).children()) >= 2)
 
     process.send_signal(2)
     process.communicate(timeout=60)

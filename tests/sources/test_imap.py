@@ -18,6 +18,7 @@ from ingestd.message import Arrival, LeftOut, Place, RawMessage, Vanished
 from ingestd.sources.imap import ImapAccount, ImapMailbox, Server
 from ingestd.spool import Spool
 from ingestd.uidset import UIDSet
+from tests.waiting import until
 
 DAY = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -369,7 +370,6 @@ def renumber(dovecot: Dovecot, user: str) -> None:
     maildir = dovecot.maildir(user)
     (known,) = maildir.glob("dovecot-uidlist")
     second = int(known.stat().st_mtime)
-    while int(time.time()) == second:
-        time.sleep(0.02)
+    until(lambda: int(time.time()) != second)
     for path in maildir.glob("dovecot*"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -8,8 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.machinery import PathFinder
@@ -26,6 +25,7 @@ from ingestd.errors import Refused, StoreUnavailable
 from ingestd.store.embedded import embedded
 from ingestd.store.embedded_directory import Directory, Running, is_locked
 from tests.mongodb import OPTIONS, Document, missing_server
+from tests.waiting import until
 
 DEADLINE = 30  # seconds for a process to end
 
@@ -81,7 +81,7 @@ def test_the_server_stops_with_its_last_holder_and_keeps_the_data(path: Path) ->
         database.kept.insert_one({"_id": 1})
 
     _until_stopped(path)
-    _until(lambda: not _processes_of(path))
+    until(lambda: not _processes_of(path))
     with embedded(path) as uri, _database(uri) as database:
         assert database.kept.count_documents({}) == 2
 
@@ -149,7 +149,7 @@ def test_the_server_dies_with_the_process_beside_it(path: Path) -> None:
 
         beside.kill()
 
-        _until(lambda: not psutil.pid_exists(server))
+        until(lambda: not psutil.pid_exists(server))
         with embedded(path) as uri, _database(uri) as database:
             assert database.command("ping")["ok"]
 
@@ -160,13 +160,13 @@ def test_a_server_that_dies_under_its_holders_comes_back_where_they_look_for_it(
 
         os.kill(first, signal.SIGKILL)
 
-        _until(lambda: _running(path).pid != first)
+        until(lambda: _running(path).pid != first)
         assert database.kept.count_documents({}) == 1
 
 
 def test_a_starter_that_is_killed_leaves_nothing_in_the_way(new: Path) -> None:
     with _starter(new) as starter:
-        _until((new / "data.new").exists)
+        until((new / "data.new").exists)
         for pid in [starter.pid, *_processes_of(new)]:
             os.kill(pid, signal.SIGKILL)
     assert not (new / "data").exists()
@@ -357,11 +357,4 @@ def _processes_of(path: Path) -> list[int]:
 
 
 def _until_stopped(path: Path) -> None:
-    _until(lambda: not is_locked(path / "running.lock"))
-
-
-def _until(claim: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not claim():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.02)
+    until(lambda: not is_locked(path / "running.lock"))
