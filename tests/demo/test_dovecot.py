@@ -20,15 +20,14 @@ import pytest
 from ingestd.demo.dovecot import Dovecot
 from ingestd.demo.mailbox import Sample
 from ingestd.errors import Refused
-
-from ..dovecot import private_dovecot
+from tests.dovecot import private_dovecot
+from tests.waiting import until
 
 DEADLINE = 20.0
 START = """
 import sys
 from pathlib import Path
 from ingestd.demo.dovecot import Dovecot
-from tests.waiting import until
 with Dovecot(Path(sys.argv[1]), "secret") as server:
     print(server.imap_port, flush=True)
     sys.stdin.read()
