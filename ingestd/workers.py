@@ -1,7 +1,8 @@
 """Parse and write in worker processes, so that a message that hangs or kills its parser costs only itself.
 
-A worker takes a batch, parses it, writes it, and returns receipts. When it dies or fails for a reason that lies in the
-messages, the batch is tried again message by message; what fails alone is stored raw, with `parse.status: "failed"`.
+A worker does tasks. The usual one takes a batch, parses it, writes it, and returns receipts; when it dies or fails for
+a reason that lies in the messages, the batch is tried again message by message, and what fails alone is stored raw,
+with `parse.status: "failed"`.
 A watchdog (SIGALRM, which ends even a loop in C) limits the parsing of one message, and RLIMIT_DATA the memory.
 """
 
@@ -19,9 +20,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
+from pymongo.database import Database
 
 from .errors import IngestError, Unavailable
 from .message import Arrival, Message, RawMessage, Receipt
@@ -38,25 +40,38 @@ Batches = Iterable[list[Arrival]]
 Stored = tuple[list[Arrival], list[Receipt]]
 
 
+Document = dict[str, Any]
+Step = Callable[[str], None]
+T = TypeVar("T")
+Done = TypeVar("Done", covariant=True)
+
+
+class Task(Protocol[Done]):
+    """What a worker does, with a connection of its own and a parser that is watched. Can be pickled, and its result."""
+
+    def __call__(self, database: Database[Document], parse: Parse, step: Step) -> Done: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A batch on its way to a worker."""
+    """The task of storing a batch."""
 
     batch: tuple[RawMessage, ...]
     terms: Terms
     give_up: str | None = None  # why these messages are not to be parsed
 
-
-Submit = Callable[[Job], "Future[list[Receipt]]"]
+    def __call__(self, database: Database[Document], parse: Parse, step: Step) -> list[Receipt]:
+        read = parse if self.give_up is None else partial(unparsed, reason=self.give_up)
+        return messages.write(database, self.batch, read, self.terms, step)
 
 
 class Workers(Protocol):
-    """A place to send batches to."""
+    """A place to send tasks to."""
 
     @property
     def count(self) -> int: ...
 
-    def submit(self, job: Job) -> Future[list[Receipt]]: ...
+    def submit(self, task: Task[T]) -> Future[T]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +127,7 @@ def started(count: int, settings: StoreSettings, memory_bytes: int, parse: Parse
     """
     with ExitStack() as stack:
         if not count:
-            yield InProcess(_Writer(stack, settings, parse))
+            yield InProcess(_Worker(stack, settings, parse))
             return
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__])
@@ -139,57 +154,56 @@ class Processes:
     count: int
     pool: ProcessPool
 
-    def submit(self, job: Job) -> Future[list[Receipt]]:
-        future: Future[list[Receipt]] = self.pool.schedule(_work, args=(job,), timeout=BATCH_SECONDS)
+    def submit(self, task: Task[T]) -> Future[T]:
+        future: Future[T] = self.pool.schedule(_work, args=(task,), timeout=BATCH_SECONDS)
         return future
 
 
 class InProcess:
-    """No processes: a job is done when it is submitted."""
+    """No processes: a task is done when it is submitted."""
 
     count = 0
 
-    def __init__(self, write: Callable[[Job], list[Receipt]]) -> None:
-        self._write = write
+    def __init__(self, do: Callable[[Any], Any]) -> None:
+        self._do = do
 
-    def submit(self, job: Job) -> Future[list[Receipt]]:
-        future: Future[list[Receipt]] = Future()
+    def submit(self, task: Task[T]) -> Future[T]:
+        future: Future[T] = Future()
         try:
-            future.set_result(self._write(job))
+            future.set_result(self._do(task))
         except Exception as error:  # noqa: BLE001 - raised again by whoever asks the future
             future.set_exception(error)
         return future
 
 
-class _Writer:
-    """Does jobs with a connection of its own."""
+class _Worker:
+    """Does tasks with a connection of its own."""
 
     def __init__(self, stack: ExitStack, settings: StoreSettings, parse: Parse) -> None:
         self._database = stack.enter_context(connected(settings))
         self._parse = parse
 
-    def __call__(self, job: Job) -> list[Receipt]:
-        read = self._parse if job.give_up is None else partial(unparsed, reason=job.give_up)
-        return messages.write(self._database, job.batch, read, job.terms, step)
+    def __call__(self, task: Task[T]) -> T:
+        return task(self._database, self._parse, step)
 
 
 _stack = ExitStack()  # of a worker process: what it holds until it ends
-_start: list[Callable[[], _Writer]] = []  # of a worker process: how to make its writer
-_writers: list[_Writer] = []  # of a worker process: the one, from its first job on
+_start: list[Callable[[], _Worker]] = []  # of a worker process: how to begin its work
+_workers: list[_Worker] = []  # of a worker process: the one, from its first task on
 
 
 def _initialise(settings: StoreSettings, memory_bytes: int, parse: Parse) -> None:
     """Make this process a worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the one who started us
     resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
-    _start.append(partial(_Writer, _stack, settings, partial(_watched, parse)))
+    _start.append(partial(_Worker, _stack, settings, partial(_watched, parse)))
 
 
-def _work(job: Job) -> list[Receipt]:
+def _work(task: Task[T]) -> T:
     # Only now, since an initialiser that fails would end the whole pool for good.
-    if not _writers:
-        _writers.append(_start[0]())
-    return _writers[0](job)
+    if not _workers:
+        _workers.append(_start[0]())
+    return _workers[0](task)
 
 
 def _watched(parse: Parse, raw: Raw) -> Message:

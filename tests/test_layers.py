@@ -45,7 +45,7 @@ HOMES = {
     "typer": {"cli"},
     "rich": {"cli"},
 }
-TYPES_ONLY = {"daemon", "visit", "check", "demo", "cli"}  # may name pymongo's Database in a signature
+TYPES_ONLY = {"workers", "daemon", "visit", "check", "demo", "cli"}  # may name pymongo's Database in a signature
 
 
 def imported(path: Path) -> Iterator[str]:

@@ -22,16 +22,25 @@ Document = dict[str, Any]
 
 def message(parsed: Message, raw: RawMessage, now: datetime, authserv_ids: Collection[str] = ()) -> Document:
     """The slim document that data teams query, without what changes later: see `messages.seen`."""
-    everyone = [*parsed.to, *parsed.cc, *parsed.bcc]
     return {
         "account": raw.place.account,
         "sha256": raw.sha256,
-        "schema": SCHEMA,
         "size_bytes": Int64(parsed.size_bytes),
+        **understood(parsed, raw.sha256, authserv_ids),
+        "same_as": None,
+        "ingested_at": now,
+    }
+
+
+def understood(parsed: Message, sha256: str, authserv_ids: Collection[str] = ()) -> Document:
+    """Those of its fields that follow from the bytes and from the version of the parser: parsing again renews them."""
+    everyone = [*parsed.to, *parsed.cc, *parsed.bcc]
+    return {
+        "schema": SCHEMA,
         "message_id": parsed.message_id,
         "in_reply_to": parsed.in_reply_to,
         "references": list(parsed.references),
-        "thread_id": parsed.thread_id or raw.sha256,
+        "thread_id": parsed.thread_id or sha256,
         "subject": parsed.subject,
         "base_subject": parsed.base_subject,
         "from": _address(parsed.from_),
@@ -73,8 +82,6 @@ def message(parsed: Message, raw: RawMessage, now: datetime, authserv_ids: Colle
             "version": parsed.parse.version,
         },
         "blobs": [blob.sha256 for blob in parsed.blobs],
-        "same_as": None,
-        "ingested_at": now,
     }
 
 
@@ -84,6 +91,13 @@ def original(parsed: Message, raw: RawMessage, content: Raw) -> Document:
         "account": raw.place.account,
         "sha256": raw.sha256,
         "size_bytes": Int64(parsed.size_bytes),
+        **taken_apart(parsed, content),
+    }
+
+
+def taken_apart(parsed: Message, content: Raw) -> Document:
+    """Those of its fields that follow from the bytes and from the version of the parser."""
+    return {
         "html": parsed.html,
         "headers": [{"name": header.name, "value": header.value} for header in parsed.headers],
         "parts": [

@@ -74,6 +74,58 @@ def write(
 
 
 @dataclass(frozen=True, slots=True)
+class Revision:
+    """A stored message that was parsed again, with the fields that came out otherwise than they are stored."""
+
+    id: str
+    account: str
+    version: int  # of the parse that is stored
+    content: Content
+    blobs: tuple[Blob, ...]  # every blob that the message needs now
+    named: frozenset[str]  # the blobs that it is known to need so far
+    message: Document  # fields of `messages`
+    original: Document  # fields of `originals`
+
+    @property
+    def unnamed(self) -> list[str]:
+        return [blob.sha256 for blob in self.blobs if blob.sha256 not in self.named]
+
+    def naming(self) -> UpdateOne:
+        return self._update({"$addToSet": {"blobs": {"$each": self.unnamed}}})
+
+    def renewed(self) -> UpdateOne:
+        return self._update({"$set": self.message})
+
+    def renewed_original(self) -> UpdateOne:
+        return UpdateOne({"_id": self.id, "account": self.account}, {"$set": self.original})
+
+    def _update(self, change: Document) -> UpdateOne:
+        # The version keeps apart two that parse the same message again: what one of them renewed the other leaves.
+        unrevised = {"_id": self.id, "account": self.account, "parse.version": self.version}
+        return UpdateOne(unrevised, {**change, "$currentDate": {"modified_at": True}})
+
+
+def revise(database: Database[Document], revisions: Sequence[Revision], step: Callable[[str], None]) -> None:
+    """Renew the stored messages that *revisions* are about; when this returns it survives any crash.
+
+    It may end anywhere and be done again: a blob is named by its message before an original relies on it, and as long
+    as one does. Never creates a message or brings one back. Raises StoreUnavailable.
+    """
+    now = datetime.now(UTC)
+    contents = {blob.sha256: _Decoded(each.content, blob) for each in revisions for blob in each.blobs}
+    there = blobs.present(database, contents)
+    blobs.upload(database, {name: content for name, content in contents.items() if name not in there}, now)
+    step("blobs")
+    db.upsert(database.messages, [each.naming() for each in revisions if each.unnamed])
+    blobs.touch(database, {name: contents[name] for each in revisions for name in each.unnamed}, now)
+    step("named")
+    db.upsert(database.originals, [each.renewed_original() for each in revisions if each.original])
+    step("originals")
+    db.upsert(database.messages, [each.renewed() for each in revisions if each.message])
+    step("messages")
+
+
+@dataclass(frozen=True, slots=True)
 class _Opened:
     """A message of the batch whose bytes are at hand."""
 
