@@ -1,13 +1,15 @@
 # `make demo` shows the main job on real servers; `make test` runs every test. Both set up all they need.
 PYTHON ?= python3
 BIN := .venv/bin
+SECONDS ?= 3600
 
-.PHONY: help demo test lint lock clean prepare
+.PHONY: help demo test lint fuzz lock clean prepare
 
 help:
 	@echo "make demo    a sample mailbox on a real IMAP server, taken into a database, and what was found"
 	@echo "make test    all tests (PYTEST='-k spool -x' passes options on)"
 	@echo "make lint    ruff and mypy"
+	@echo "make fuzz    random mail through the parser, led by coverage, for an hour (SECONDS=60: a minute)"
 	@echo "make lock    pin what pyproject.toml asks for in requirements.lock (needs uv)"
 	@echo "make clean   remove the virtual environment and everything the demo and the tests left"
 
@@ -24,6 +26,12 @@ lint: prepare
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The fuzzer is large and only needed here, so it is no extra: those are all in requirements.lock.
+fuzz: prepare
+	$(BIN)/pip install -q --disable-pip-version-check atheris==3.0.0
+	mkdir -p var/fuzz
+	$(BIN)/python -m tests.fuzz.parse -max_total_time=$(SECONDS) -artifact_prefix=var/fuzz/
 
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --all-extras --no-header \

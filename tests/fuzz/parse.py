@@ -1,0 +1,32 @@
+"""Let coverage lead random mail through the parser: `make fuzz`, or `python -m tests.fuzz.parse [libFuzzer options]`.
+
+Begins with the hard messages and those of Python's own test suite. It stops at the first message that breaks what holds
+for every message (`tests.mime.mutations.hold`), and writes it to a file that a test can be made of. Needs atheris, which
+`make fuzz` installs; runs until the time is up, e.g. `-max_total_time=3600`.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import atheris  # type: ignore[import-not-found]  # in no environment but the one for this
+
+with atheris.instrument_imports(include=["ingestd.mime"]):
+    from tests.mime.mutations import hold, seeds
+
+LONGEST = 20_000  # bytes; most that is wrong with mail is wrong within less
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        for number, mail in enumerate(seeds()):
+            if len(mail) <= LONGEST:
+                Path(directory, f"{number:03}").write_bytes(mail)
+        atheris.Setup([*sys.argv, f"-max_len={LONGEST}", directory], hold)
+        atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
