@@ -1,8 +1,9 @@
 """Let coverage lead random mail through the parser: `make fuzz`, or `python -m tests.fuzz.parse [libFuzzer options]`.
 
 Begins with the hard messages and those of Python's own test suite. It stops at the first message that breaks what holds
-for every message (`tests.mime.mutations.hold`), and writes it to a file that a test can be made of. Needs atheris, which
-`make fuzz` installs; runs until the time is up, e.g. `-max_total_time=3600`.
+for every message (`tests.mime.mutations.hold`), and writes it to a file that a test can be made of.
+
+Needs atheris, which `make fuzz` installs; runs until the time is up, e.g. `-max_total_time=3600`.
 """
 
 from __future__ import annotations

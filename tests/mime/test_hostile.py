@@ -20,13 +20,19 @@ SECONDS = 10.0  # a worker is given 30; all of these take under 2 on an idle cor
 MEGABYTE = 1_000_000
 
 
-def file(encoding: bytes, body: bytes) -> bytes:
-    return MIXED + b"Content-Type: a/b\nContent-Transfer-Encoding: " + encoding + b"\n\n" + body
+def file(encoding: bytes, body: bytes, kind: bytes = b"a/b") -> bytes:
+    return MIXED + b"Content-Type: " + kind + b"\nContent-Transfer-Encoding: " + encoding + b"\n\n" + body
 
 
 def levels(count: int) -> Iterator[bytes]:
     return (b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (n, n) for n in range(count))
 
+
+def winmail(attributes: bytes) -> bytes:
+    return file(b"binary", b"\x78\x9f\x3e\x22\x00\x00" + attributes, b"application/ms-tnef")
+
+
+WINMAIL_FILE = b"\x02\x02\x90\x06\x00\x01\x00\x00\x00x\x00\x00\x02\x0f\x80\x06\x00\x01\x00\x00\x00x\x00\x00"
 
 # Built one at a time: together they are some hundred megabytes.
 HOSTILE: dict[str, Callable[[], bytes]] = {
@@ -55,6 +61,22 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "a soft break that never breaks": lambda: file(b"quoted-printable", b"=" + b" " * 10 * MEGABYTE),
     "uuencode on one line": lambda: file(b"x-uuencode", b"begin 644 x\n" + b"M" * 10 * MEGABYTE),
     "uuencode of nothing": lambda: file(b"x-uuencode", b"begin 644 x\n" + b"!\n" * 3 * MEGABYTE),
+    "files that begin in text and never end": lambda: b"Subject: x\n\n" + b"begin 644 x\n" * 800_000,
+    "files without end that begin well": lambda: (
+        b"Subject: x\n\n" + (b"begin 644 x\n" + b"#0V%T\n" * 9 + b"x\n") * 70_000
+    ),
+    "files in text": lambda: b"Subject: x\n\n" + b"begin 644 x\n#0V%T\nend\n" * 300_000,
+    "yEnc that never ends": lambda: b"Subject: x\n\n" + b"=ybegin line=1 name=x\n" * 400_000,
+    "attributes of a winmail.dat": lambda: winmail((b"\x01\x00\x80\x01\x00" + bytes(6)) * 800_000),
+    "files in a winmail.dat": lambda: winmail(WINMAIL_FILE * 200_000),
+    "properties in a winmail.dat": lambda: winmail(
+        b"\x01\x03\x90\x06\x00\xff\xff\xff\x7f" + b"\xff" * 4 + b"\x1e\x10\x00\x10\xff\xff\x00\x00" * MEGABYTE
+    ),
+    "quotes in flowed text": lambda: (
+        b"Content-Type: text/plain; format=flowed\n\n" + b"> " * 2 * MEGABYTE + b"> \n" * MEGABYTE
+    ),
+    "charsets in HTML": lambda: b"Content-Type: text/html\n\n" + b"<meta charset=" * 700_000 + b"\xff",
+    "parts in no charset": lambda: MIXED + (b"\n" + b"\xcf\xf0\xe8\xe2\xe5\xf2 " * 700 + b"\n--b\n") * 1900,
     "NULs": lambda: b"\0" * 10 * MEGABYTE,
     "a line of 10 MB": lambda: b"Subject: x\n\n" + b"x" * 10 * MEGABYTE,
     "empty lines": lambda: b"Subject: x\n\n" + b"\n" * 10 * MEGABYTE,
