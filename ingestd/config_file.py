@@ -65,7 +65,7 @@ def find(path: Path | None) -> Path:
         if place.exists():
             return place
     looked = ", ".join(("--config", "$INGESTD_CONFIG", *map(str, places)))
-    raise ConfigError(f"no configuration found; looked at {looked}; write one with: ingestd init --print > {places[0]}")
+    raise ConfigError(f"no configuration found; looked at {looked}; write one with: ingestd init")
 
 
 def _at_home() -> Iterator[Path]:
@@ -95,7 +95,7 @@ def read(file: Path) -> dict[str, Any]:
         content = _content(file)
         return tomllib.loads(content.decode())
     except FileNotFoundError as error:
-        raise ConfigError(f"{file}: no such file; write one with: ingestd init --print > {file}") from error
+        raise ConfigError(f"{file}: no such file; write one with: ingestd init --config {file}") from error
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -31,7 +31,7 @@ def _text(text: str) -> str:
 
 def _list(value: object) -> object:
     if isinstance(value, str):
-        raise ValueError('must be a list, e.g. ["INBOX"] rather than "INBOX"')
+        raise ValueError('must be a list: write ["...", "..."]')
     return tuple(value) if isinstance(value, list) else value
 
 

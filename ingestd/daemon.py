@@ -10,7 +10,7 @@ from typing import Any
 from pymongo.database import Database
 
 from .config import Account, Config, Secret
-from .errors import IngestError, StoreUnavailable
+from .errors import IngestError, Refused, StoreUnavailable
 from .sources.credentials import SecretReference
 from .sources.imap import ImapAccount, Server
 from .spool import Spool
@@ -33,7 +33,7 @@ def store(config: Config) -> Iterator[StoreSettings]:
         with embedded(path, allow_embedded=config.store.allow_embedded) as uri:
             yield StoreSettings(uri)
         return
-    password = secret(config.store.password)() if config.store.password else None
+    password = secret(config.store.password, "store.password")() if config.store.password else None
     yield StoreSettings(config.store.uri, password, allow_plain=config.store.tls == "none")
 
 
@@ -116,12 +116,23 @@ class Daemon:
 
 def connection(account: Account) -> ImapAccount:
     """The connection to the IMAP server of *account*, not yet made."""
-    imap = account.imap
-    return ImapAccount(
-        account.name, Server(imap.host, imap.port, imap.tls, imap.user, secret(imap.password), imap.ca_file)
-    )
+    imap, kept = account.imap, _reference(account.imap.password)
+    password = secret(imap.password, f"account {account.name}: account.imap.password")
+    server = Server(imap.host, imap.port, imap.tls, imap.user, password, imap.ca_file, f" in {kept}")
+    return ImapAccount(account.name, server)
 
 
-def secret(reference: Secret) -> Callable[[], str]:
-    """How to read the secret that *reference* names; it is read anew each time."""
-    return SecretReference(reference.kind, reference.value).resolve
+def secret(reference: Secret, what: str) -> Callable[[], str]:
+    """How to read the secret that *reference* names; it is read anew each time. Errors begin with *what*."""
+
+    def resolve() -> str:
+        try:
+            return _reference(reference).resolve()
+        except Refused as error:
+            raise Refused(f"{what}: {error}") from error
+
+    return resolve
+
+
+def _reference(reference: Secret) -> SecretReference:
+    return SecretReference(reference.kind, reference.value)

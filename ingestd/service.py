@@ -43,6 +43,11 @@ class Signals:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    @property
+    def name(self) -> str | None:
+        """What it was, such as "SIGTERM"."""
+        return None if self.received is None else signal.Signals(self.received).name
+
     def wait(self, seconds: float = float("inf")) -> None:
         """Return when a signal came, or after *seconds*."""
         never = Event()
@@ -75,6 +80,7 @@ def run(config: Config, signals: Signals) -> None:
     with ExitStack() as stack:
         daemon = _patiently(stack, config, signals)
         if daemon is None:
+            log.info("stopped", signal=signals.name)
             return
         accounts = {account.name: account for account in config.accounts}
         queue, watcher = Queue(), Watcher()
@@ -85,7 +91,7 @@ def run(config: Config, signals: Signals) -> None:
             log.info("started", accounts=len(accounts), fetchers=len(fetchers), workers=daemon.workers.count)
             with _running(fetchers, lambda: _end(daemon, queue)):
                 signals.wait()
-                log.info("stopping", signal=signals.received)
+                log.info("stopping", signal=signals.name)
     log.info("stopped")
 
 

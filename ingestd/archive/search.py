@@ -33,7 +33,7 @@ def one(database: Database[Document], wanted: str) -> Document:
     if len(found) > 1:
         names = ", ".join(sorted(document["_id"] for document in found))
         more = " and more" if len(found) == CHOICES else ""
-        raise NotFound(f"{wanted!r} means {len(found)} messages: {names}{more}; give more of the one you mean")
+        raise NotFound(f"{wanted!r} means {len(found)} messages: {names}{more}; give the whole _id of the one you mean")
     return found[0]
 
 

@@ -37,8 +37,12 @@ def rebind(session: Session, name: Name, dry_run: DryRun = False) -> None:
     (account,), _ = chosen(session.config, name)
     host, user = account.imap.host, account.imap.user
     with reading(session.config) as database:
-        if not dry_run:
+        changed = accounts.is_bound_elsewhere(database, account.name, host, user)
+        if changed and not dry_run:
             with hold(database, account.name, Owner.current()) as lease:
                 accounts.rebind(database, lease, host, user)
-    said = "would be bound" if dry_run else "is bound"
-    session.output.emit({"account": name, "host": host, "changed": not dry_run}, f"account {name} {said} to {host}")
+    said = "would be bound" if dry_run else "is bound now"
+    session.output.emit(
+        {"account": name, "host": host, "changed": changed and not dry_run},
+        f"account {name} {said} to {host}" if changed else f"account {name}: nothing to change",
+    )

@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 def check(session: Session, target: Target = None) -> int | None:
     """Try the configuration: log in everywhere, and say what would be taken in and what not.
 
-    It changes nothing, neither on a mail server nor in the store.
+    It changes nothing, neither on a mail server nor in the store. (An embedded store is started for it.)
     """
     from ..check import examine
     from ..visit import Order

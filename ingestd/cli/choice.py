@@ -29,4 +29,4 @@ def chosen(config: Config, target: str | None) -> tuple[tuple[Account, ...], str
         near = get_close_matches(name, known, n=1)
         mend = f'did you mean "{near[0]}"?' if near else f"there are: {', '.join(known)}"
         raise Refused(f'{config.file}: no account is called "{name}"; {mend}')
-    return found, mailbox or None
+    return found, "INBOX" if mailbox.upper() == "INBOX" else mailbox or None  # INBOX in any case: RFC 9051, 5.1

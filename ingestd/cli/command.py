@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import IngestError, Refused, StoreUnavailable
-from .output import Output, ReaderGone, colour_allowed, plain, say
+from .output import Output, ReaderGone, Unwritable, colour_allowed, plain, say
 
 if TYPE_CHECKING:
     from ..config import Config
@@ -46,7 +46,12 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say only what matter
 Verbose = Annotated[
     int,
     typer.Option(
-        "--verbose", "-v", count=True, show_default=False, help="Say more; twice: all.", rich_help_panel=ANYWHERE
+        "--verbose",
+        "-v",
+        count=True,
+        show_default=False,
+        help="Log more; twice: show what a bug was.",
+        rich_help_panel=ANYWHERE,
     ),
 ]
 NoColor = Annotated[
@@ -150,7 +155,9 @@ def end(error: BaseException, *, trace: bool = False) -> int:
         case KeyboardInterrupt():
             return _said("interrupted", INTERRUPTED)
         case ReaderGone():
-            return _without_stdout()
+            return _without_stdout(READER_GONE)
+        case Unwritable():
+            return _without_stdout(_said(str(error), FINDING))
         case StoreUnavailable():
             return _said(str(error), STORE_UNAVAILABLE)
         case Refused():
@@ -169,9 +176,10 @@ def _said(text: str, code: int) -> int:
     return code
 
 
-def _without_stdout() -> int:
+def _without_stdout(code: int) -> int:
     # What is still buffered would fail once more when Python flushes it at exit.
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
-    return READER_GONE
+    if sys.stdout is not None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+    return code

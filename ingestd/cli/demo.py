@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -31,11 +33,13 @@ QUESTIONS: tuple[tuple[str, list[Document], tuple[str, ...]], ...] = (
     (
         "Who writes most?",
         [
+            {"$match": {"from.domain": {"$gt": ""}}},
             {"$group": {"_id": "$from.domain", "messages": {"$sum": 1}, "size_bytes": {"$sum": "$size_bytes"}}},
             {"$sort": {"messages": -1, "_id": 1}},
             {"$limit": 5},
+            {"$project": {"_id": 0, "domain": "$_id", "messages": 1, "size_bytes": 1}},
         ],
-        ("_id", "messages", "size_bytes"),
+        ("domain", "messages", "size_bytes"),
     ),
     (
         "Which files came more than once?",
@@ -61,25 +65,28 @@ QUESTIONS: tuple[tuple[str, list[Document], tuple[str, ...]], ...] = (
         [
             {"$group": {"_id": "$kind", "messages": {"$sum": 1}, "attachments": {"$sum": "$attachment_count"}}},
             {"$sort": {"messages": -1, "_id": 1}},
+            {"$project": {"_id": 0, "kind": "$_id", "messages": 1, "attachments": 1}},
         ],
-        ("_id", "messages", "attachments"),
+        ("kind", "messages", "attachments"),
     ),
 )
 
 NEXT = """\
 What was stored stays in {directory}. What to type next:
 
-  ingestd --config {file} status
-  ingestd --config {file} show {digest}
-  ingestd --config {file} db          keeps the store running and prints a URI for mongosh and Compass, or:
+  {ingestd} --config {file} status
+  {ingestd} --config {file} show {digest}
 
-  python -c 'import pymongo; print(pymongo.MongoClient("URI")["ingestd"].messages.find_one({{}}, {{"subject": 1}}))'
+The next one keeps the store running and prints a URI for mongosh and Compass; in another terminal, with that URI:
+
+  {ingestd} --config {file} db
+  {python} -c 'import pymongo; print(pymongo.MongoClient("URI")["ingestd"].messages.find_one({{}}, {{"subject": 1}}))'
 
 To take in a mailbox of your own:
 
-  ingestd init --print > ingestd.toml       then write your server, user and password file into it
-  ingestd --config ingestd.toml check       logs in, says what would be taken in, changes nothing
-  ingestd --config ingestd.toml once
+  {ingestd} init --config ingestd.toml      then write your store, server, user and password file into it
+  {ingestd} --config ingestd.toml check     logs in, says what would be taken in, changes nothing
+  {ingestd} --config ingestd.toml once
 """
 
 
@@ -147,15 +154,18 @@ def _lines(
         yield advice
     for title, answer, columns in answers:
         yield f"\n{title}"
-        yield output.rendered(table([column.strip("_") for column in columns], map(_row(columns), answer)))
+        yield output.rendered(table(columns, map(_row(columns), answer)))
     same = "the same" if rebuilt["sha256"] == rebuilt["expected"] else "ANOTHER"
     yield f"\nThe largest message, rebuilt from the database: {rebuilt['size_bytes']:,} bytes,"
     yield f"SHA-256 {rebuilt['sha256']}, {same} as when it arrived.\n"
-    yield NEXT.format(directory=config.file.parent, file=config.file, digest=rebuilt["expected"][:12]).rstrip()
+    yield NEXT.format(
+        directory=config.file.parent,
+        file=shlex.quote(str(config.file)),
+        digest=rebuilt["expected"][:12],
+        ingestd=shlex.quote(sys.argv[0]),
+        python=shlex.quote(sys.executable),
+    ).rstrip()
 
 
 def _row(columns: tuple[str, ...]) -> Any:
-    return lambda document: [
-        Bytes(document[name]) if name == "size_bytes" else document[name] if document[name] != "" else "(none)"
-        for name in columns
-    ]
+    return lambda document: [Bytes(document[name]) if name == "size_bytes" else document[name] for name in columns]

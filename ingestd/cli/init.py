@@ -31,7 +31,8 @@ def init(
         return
     path = (session.options.config or Path("~/.config/ingestd/ingestd.toml")).expanduser().absolute()
     _write(path, text)
-    session.output.emit({"written": path}, f"{path}: written; edit it, then run: ingestd check")
+    named = f"--config {path} " if session.options.config else ""
+    session.output.emit({"written": path}, f"{path}: written; edit it, then run: ingestd {named}check")
 
 
 def example() -> str:

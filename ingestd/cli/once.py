@@ -66,16 +66,17 @@ def _preview(session: Session, target: str | None, order: Order) -> int | None:
     if not session.output.json:
         for summary in (summary for outcome in outcomes for summary in outcome.summaries):
             session.output.emit(None, summaries.seen(summary))
-    _tell(session.output, outcomes)
-    session.output.note("dry run: nothing was fetched, and nothing changed")
+    _tell(session.output, outcomes, dry_run=True)
+    limited = f"; a pass would take {order.limit:,} of each mailbox" if order.limit else ""
+    session.output.note(f"dry run: nothing was fetched, and nothing changed{limited}")
     return FINDING if any(outcome.errors for outcome in outcomes) else None
 
 
-def _tell(output: Output, outcomes: list[Outcome]) -> None:
+def _tell(output: Output, outcomes: list[Outcome], *, dry_run: bool = False) -> None:
     """Say what it all came to; errors on stderr."""
     every = [summary for outcome in outcomes for summary in outcome.summaries]
     if output.json:
-        output.emit({"accounts": [_data(outcome) for outcome in outcomes]}, "")
+        output.emit({"dry_run": dry_run, "accounts": [_data(outcome) for outcome in outcomes]}, "")
     elif advice := summaries.advice(every):
         output.emit(None, advice)
     for outcome in outcomes:
@@ -127,4 +128,4 @@ class Watching:
         self._stack.close()
         self._progress = None
         if not self._output.json:
-            self._output.emit(None, f"{summaries.seen(summary)}\n{summaries.done(summary)}")
+            self._output.emit(None, "\n".join((summaries.seen(summary), *summaries.done(summary))))

@@ -17,9 +17,10 @@ from pathlib import Path
 from threading import Lock
 from time import monotonic
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TextIO
 
 from .. import units
+from ..errors import IngestError
 
 if TYPE_CHECKING:  # rich takes a while to load, and most of what scripts ask for never needs it
     from rich.progress import Progress as Bar
@@ -36,6 +37,10 @@ _UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069
 
 class ReaderGone(Exception):
     """Whoever read our stdout has had enough, as `head` does."""
+
+
+class Unwritable(IngestError):
+    """Our stdout does not take any more: its disk is full, or it is closed."""
 
 
 class Bytes(int):
@@ -66,7 +71,7 @@ class Output:
     def complain(self, text: str) -> None:
         """Say, on stderr and always, what went wrong with a part of the work."""
         for line in text.splitlines():
-            print(f"ingestd: {plain(line)}", file=sys.stderr, flush=True)
+            say(f"ingestd: {plain(line)}")
 
     @contextmanager
     def progress(
@@ -76,13 +81,18 @@ class Output:
         with Progress(doing, total, unit, shown=not self.quiet, terminal=sys.stderr.isatty()) as progress:
             yield progress
 
+    def write(self, pieces: Iterable[bytes]) -> None:
+        """Write bytes as they are."""
+        with _stdout() as stdout:
+            for piece in pieces:
+                stdout.buffer.write(piece)
+            stdout.buffer.flush()
+
     def _write(self, text: str) -> None:
-        encoding = sys.stdout.encoding or "utf-8"
-        try:
-            sys.stdout.write(f"{text}\n".encode(encoding, "backslashreplace").decode(encoding))
-            sys.stdout.flush()
-        except BrokenPipeError as error:
-            raise ReaderGone from error
+        with _stdout() as stdout:
+            encoding = stdout.encoding or "utf-8"
+            stdout.write(f"{text}\n".encode(encoding, "backslashreplace").decode(encoding))
+            stdout.flush()
 
     def rendered(self, shown: Table) -> str:
         """A table as text, to be part of something larger."""
@@ -98,6 +108,19 @@ class Output:
         with console.capture() as capture:
             console.print(shown)
         return "\n".join(line.rstrip() for line in capture.get().splitlines())
+
+
+@contextmanager
+def _stdout() -> Iterator[TextIO]:
+    """Give stdout; raise ReaderGone or Unwritable when it does not take what the block writes."""
+    if sys.stdout is None:  # closed before we started
+        raise Unwritable("stdout is closed")
+    try:
+        yield sys.stdout
+    except BrokenPipeError as error:
+        raise ReaderGone from error
+    except OSError as error:
+        raise Unwritable(f"stdout: {error.strerror}") from error
 
 
 def say(text: str) -> None:
@@ -220,8 +243,7 @@ class Progress:
             self._start_bar()
             return
         self._next = monotonic() + INTERVAL
-        of = f" of {self._amount(self.total)}" if self.total is not None else ""
-        say(f"{plain(self.doing)}: {self._amount(self.done)}{of}")
+        say(f"{plain(self.doing)}: {self._so_far()}")
 
     def _start_bar(self) -> None:
         from rich import progress
@@ -239,8 +261,10 @@ class Progress:
         self._task = self._bar.add_task(plain(self.doing), total=self.total, completed=self.done)
         self._bar.start()
 
-    def _amount(self, amount: int) -> str:
-        return units.size_text(amount) if self.unit == "bytes" else f"{amount:,} {self.unit}"
+    def _so_far(self) -> str:
+        amount = units.size_text if self.unit == "bytes" else "{:,}".format
+        of = "" if self.total is None else f" of {amount(self.total)}"
+        return f"{amount(self.done)}{of}{'' if self.unit == 'bytes' else f' {self.unit}'}"
 
 
 def colour_allowed(environment: Mapping[str, str] = os.environ) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -38,12 +38,14 @@ def show(session: Session, wanted: Wanted, raw: Raw = False, attachment: Number 
     from ..archive import rebuild, search
     from ..daemon import reading
 
+    if raw and attachment is not None:
+        raise Refused("show: give --raw or --attachment, not both")
     with reading(session.config) as database:
         message = search.one(database, wanted)
         if raw:
-            _write(rebuild.original(database, message))
+            session.output.write(rebuild.original(database, message))
         elif attachment is not None:
-            _write(rebuild.attachment(database, message, _nth(message, attachment)))
+            session.output.write(rebuild.attachment(database, message, _nth(message, attachment)))
         else:
             parts = (database.originals.find_one({"_id": message["_id"]}, {"parts": 1}) or {}).get("parts", [])
             places = list(database.placements.find({"message": message["_id"]}).sort("_id"))
@@ -61,29 +63,25 @@ def _nth(message: Document, number: int) -> Document:
     return found
 
 
-def _write(pieces: Iterable[bytes]) -> None:
-    for piece in pieces:
-        sys.stdout.buffer.write(piece)
-    sys.stdout.buffer.flush()
-
-
 def _lines(session: Session, message: Document, parts: list[Document], places: list[Document]) -> Iterator[str]:
     people = {"from": [message["from"]], "to": message["to"], "cc": message["cc"]}
     for name in FIELDS[:3]:
-        yield f"{name:12} {cell(message[name])}"
+        yield f"{name:12} {cell(message[name])}{' UTC' if isinstance(message[name], datetime) else ''}"
     for name, found in people.items():
         if shown := ", ".join(_person(one) for one in found if one):
             yield f"{name:12} {shown}"
     for name in FIELDS[3:]:
         value = Bytes(message[name]) if name == "size_bytes" else message[name]
-        yield f"{name:12} {', '.join(value) if isinstance(value, list) else cell(value)}"
+        shown = ", ".join(value) if isinstance(value, list) else cell(value)
+        yield f"{name:12} {shown}{' UTC' if isinstance(value, datetime) else ''}"
     parse = message["parse"]
     yield f"{'parse':12} {parse['status']}{''.join(f'; {why}' for why in (*parse['defects'], *parse['limits']))}"
     yield f"{'text':12} {cell(message['snippet'])}"
     yield from _parts(session, parts)
     yield from _attachments(session, message)
     yield ""
-    yield from (f"{place['state']:12} {place['_id']}" for place in places)
+    for place in places:
+        yield f"{place['state']:12} {place['_id']}{'' if place['present'] else ' (no longer there)'}"
 
 
 def _parts(session: Session, parts: list[Document]) -> Iterator[str]:

@@ -36,7 +36,7 @@ def _lines(session: Session, found: list[AccountStatus]) -> Iterator[str]:
         yield "nothing is stored yet; run: ingestd once"
         return
     for account in found:
-        served = f"served by {account.served_by}" if account.served_by else "served by nobody now"
+        served = f"being visited by {account.served_by}" if account.served_by else "no visit under way"
         yield f"{account.account}: {account.messages:,} messages, {served}"
     rows = [
         (f"{account.account}/{box.mailbox}", box.done, box.to_do, box.left_out, cell(box.last_pass))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +25,13 @@ def as_data(summary: Summary) -> dict[str, Any]:
     return {**counts, "left_out": dict(summary.left_out), "remaining": summary.remaining}
 
 
-def done(summary: Summary) -> str:
-    """What became of the selected: `work/INBOX: 214 selected = 209 stored + 5 copies; 2.1 MiB in 0.41 s`."""
+def done(summary: Summary) -> Iterator[str]:
+    """What became of the selected, if any: `work/INBOX: 214 selected = 209 stored + 5 already known; 2.1 MiB ...`."""
+    if not summary.selected:
+        return
     became = {
         "stored": summary.stored,
-        "copies of known messages": summary.copies,
+        "already known": summary.copies,
         "vanished before we had them": summary.vanished,
         "failed, tried again later": summary.failed - summary.quarantined,
         "quarantined": summary.quarantined,
@@ -39,7 +41,7 @@ def done(summary: Summary) -> str:
     spent = f"{size_text(summary.size_bytes)} in {duration_text(timedelta(seconds=summary.seconds))}"
     noted = {"parsed in part": summary.parsed_partly, "kept raw, unparsed": summary.unparsed}
     notes = "".join(f"; {count:,} {what}" for what, count in noted.items() if count)
-    return f"{_name(summary)}: {summary.selected:,} selected = {_sum(became)}; {spent}{notes}"
+    yield f"{_name(summary)}: {summary.selected:,} selected = {_sum(became)}; {spent}{notes}"
 
 
 def seen(summary: Summary) -> str:

@@ -18,6 +18,7 @@ from ..config import Config, load
 from ..daemon import Daemon
 from ..errors import Refused
 from ..sources.files import FilesMailbox
+from ..store.embedded import check_installed
 from ..store.leases import hold
 from ..summary import Summary
 from ..visit import Order, Watch
@@ -27,6 +28,7 @@ from .mailbox import Sample, messages
 ACCOUNT = "demo"
 USER = "ann"
 PASSWORD = "demo-only"  # noqa: S105 - of a server that lives for a minute, on loopback, with invented mail
+OURS = {"ingestd.toml", "ca.pem", "password", "spool", "store"}  # what a demo leaves in its directory
 GENERATED = 500  # about two in five are unread
 
 CONFIGURATION = """\
@@ -67,6 +69,7 @@ def setting(directory: Path) -> Iterator[Setting]:
 
     Raises Refused when *directory* holds something else.
     """
+    check_installed(directory)
     _clear(directory)
     missing = Dovecot.missing()
     if missing:
@@ -119,12 +122,17 @@ def _from_files(directory: Path, missing: str) -> Setting:
 
 
 def _clear(directory: Path) -> None:
-    marker = directory / "ingestd.toml"
-    if directory.exists() and any(directory.iterdir()):
-        if not marker.exists() or not marker.read_text().startswith(CONFIGURATION.partition("\n")[0]):
-            raise Refused(f"demo {directory}: the directory holds something else; name another one with --directory")
-        shutil.rmtree(directory)
+    if directory.exists() and not directory.is_dir():
+        raise Refused(f"demo {directory}: is no directory; name another one with --directory")
     directory.mkdir(parents=True, exist_ok=True)
+    there, marker = {path.name for path in directory.iterdir()}, directory / "ingestd.toml"
+    if not there:
+        return
+    if not there <= OURS or not marker.is_file() or not marker.read_text().startswith(CONFIGURATION.partition("\n")[0]):
+        raise Refused(f"demo {directory}: the directory holds something else; name another one with --directory")
+    for name in there:
+        path = directory / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _config(directory: Path, port: int, ca_file: Path | None) -> Config:

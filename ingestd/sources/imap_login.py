@@ -51,6 +51,7 @@ class Server:
     user: str
     password: Callable[[], str] = field(repr=False)  # read anew at each login
     ca_file: Path | None = None
+    password_from: str = ""  # where it is kept, for people, such as " in file /etc/ingestd/work.secret"
     timeout: float = 60.0  # seconds without progress
 
 
@@ -164,4 +165,4 @@ def _login_refusal(account: str, server: Server, error: LoginError) -> IngestErr
     text = str(error).encode("utf-8", "replace")
     found = re.search(rb"\[([A-Z][A-Z0-9-]*)", text)
     answer = Answer("NO", code=found[1].decode() if found else "", text=text)
-    return refusal(f"account {account}: login", server.host, answer, "check the password")
+    return refusal(f"account {account}: login", server.host, answer, f"check the password{server.password_from}")

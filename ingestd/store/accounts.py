@@ -18,19 +18,21 @@ Document = dict[str, Any]
 
 def check_binding(database: Database[Document], account: str, host: str, user: str) -> bool:
     """Return whether *account* is bound; raise Refused when it is bound to something else. Changes nothing."""
-    with db.translated():
-        found = database.accounts.find_one({"_id": account}, {"binding": 1})
-    bound = found and found.get("binding")
-    if not bound:
-        return False
-    if (bound["host"], bound["user"]) != (host, user):
-        what = "host" if bound["host"] != host else "user"
+    bound = _binding(database, account)
+    if bound is not None and is_bound_elsewhere(database, account, host, user):
+        what = f"host (then {bound['host']}, now {host})" if bound["host"] != host else "user"
         raise Refused(
-            f"account {account}: bound to another {what} at first contact (host {bound['host']}, now {host});"
+            f"account {account}: bound to another {what} at first contact;"
             " give the new one a name of its own, or, if it is the same mail moved, run:"
             f" ingestd account rebind {account}"
         )
-    return True
+    return bound is not None
+
+
+def is_bound_elsewhere(database: Database[Document], account: str, host: str, user: str) -> bool:
+    """Return whether *account* is bound to another server or user. Changes nothing."""
+    bound = _binding(database, account)
+    return bound is not None and (bound["host"], bound["user"]) != (host, user)
 
 
 def bind(database: Database[Document], lease: Lease, host: str, user: str) -> None:
@@ -44,6 +46,12 @@ def rebind(database: Database[Document], lease: Lease, host: str, user: str) -> 
     with db.translated():
         database.mailboxes.update_many({"account": lease.account}, {"$set": {"uidvalidity": None}})
     _set(database, lease, {"binding": {"host": host, "user": user}})
+
+
+def _binding(database: Database[Document], account: str) -> Document | None:
+    with db.translated():
+        found = database.accounts.find_one({"_id": account}, {"binding": 1}) or {}
+    return found.get("binding")
 
 
 def _set(database: Database[Document], lease: Lease, fields: Document) -> None:

@@ -38,8 +38,7 @@ def embedded(path: Path, *, timeout: float = 60, allow_embedded: bool = False) -
     directory of ours or holds users that we did not make, and under systemd without *allow_embedded*; StoreUnavailable
     when the server does not come up. The data outlives the block, and what was written with `j: true` any crash.
     """
-    if find_spec("secantus") is None:  # asked, not imported: its licence and its threads stay in its own process
-        raise Refused(f"embedded store {path}: the server is not installed; pip install 'ingestd[embedded]'")
+    check_installed(path)
     if _under_systemd() and not allow_embedded:
         raise Refused(
             f"embedded store {path}: it is for trying out, not for a service; use a mongodb:// URI, "
@@ -50,6 +49,15 @@ def embedded(path: Path, *, timeout: float = 60, allow_embedded: bool = False) -
         yield running.uri
     finally:
         os.close(holder)
+
+
+def check_installed(path: Path) -> None:
+    """Raise Refused when there is no server to start for *path*."""
+    if find_spec("secantus") is None:  # asked, not imported: its licence and its threads stay in its own process
+        raise Refused(
+            f"embedded store {path}: its server is not installed; install ingestd with its extra, as in:"
+            " pipx install --force '.[embedded]', or pip install '.[embedded]'"
+        )
 
 
 def _hold(directory: Directory, deadline: float) -> tuple[int, Running]:

@@ -23,7 +23,7 @@ Document = dict[str, Any]
 
 DELAYS = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=2))
 ATTEMPTS = len(DELAYS) + 1  # then the bytes count as not to be had
-LOOK_UP = 5_000  # UIDs in one query
+LOOK_UP = 500  # UIDs in one query; the embedded store takes the square of it
 
 
 @dataclass(frozen=True, slots=True)

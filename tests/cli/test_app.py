@@ -394,7 +394,7 @@ def test_progress_is_a_line_now_and_then_without_a_terminal(
         progress.advance(1)
 
     captured = capsys.readouterr()
-    assert (captured.out, captured.err) == ("", "Fetching: 1,200 messages of 18,420 messages\n")
+    assert (captured.out, captured.err) == ("", "Fetching: 1,200 of 18,420 messages\n")
 
 
 def test_progress_is_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,6 +64,7 @@ def test_a_wrong_password(two: Site) -> None:
 
     assert_the_other_account_is_done(done)
     assert "login refused by localhost" in complaint(done)
+    assert complaint(done).endswith(f"check the password in file {wrong}")
     assert "not-the-password" not in done.stderr + done.stdout
 
 
