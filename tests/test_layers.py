@@ -39,6 +39,7 @@ HOMES = {
     "pymongo": {"store", "archive"},
     "bson": {"store", "archive"},
     "mailparser": {"mime"},
+    "charset_normalizer": {"mime"},
     "apscheduler": {"scheduler"},
     "pebble": {"workers"},
     "pydantic": {"config", "config_file", "config_values"},
