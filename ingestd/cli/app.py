@@ -6,6 +6,7 @@ COMMANDS, in the order in which a newcomer needs it.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -37,6 +38,8 @@ Exit codes:
   2   usage or configuration; nothing was started
   3   the store is unavailable
   70  a bug of ours
+  130 interrupted by a signal
+  141 whoever read the output has gone
 
 Examples:
 
@@ -65,7 +68,10 @@ def build() -> typer.Typer:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that *arguments* (by default those of the process) name, and return the exit code."""
-    return execute(build(), sys.argv[1:] if arguments is None else arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    if "--no-color" in given:
+        os.environ["NO_COLOR"] = "1"  # help and mistakes in usage are drawn before any option is read
+    return execute(build(), given)
 
 
 def execute(app: typer.Typer, arguments: Sequence[str]) -> int:
