@@ -19,7 +19,7 @@ Document = dict[str, Any]
 def check_binding(database: Database[Document], account: str, host: str, user: str) -> bool:
     """Return whether *account* is bound; raise Refused when it is bound to something else. Changes nothing."""
     bound = _binding(database, account)
-    if bound is not None and is_bound_elsewhere(database, account, host, user):
+    if bound not in (None, {"host": host, "user": user}):
         what = f"host (then {bound['host']}, now {host})" if bound["host"] != host else "user"
         raise Refused(
             f"account {account}: bound to another {what} at first contact;"
@@ -31,8 +31,7 @@ def check_binding(database: Database[Document], account: str, host: str, user: s
 
 def is_bound_elsewhere(database: Database[Document], account: str, host: str, user: str) -> bool:
     """Return whether *account* is bound to another server or user. Changes nothing."""
-    bound = _binding(database, account)
-    return bound is not None and (bound["host"], bound["user"]) != (host, user)
+    return _binding(database, account) not in (None, {"host": host, "user": user})
 
 
 def bind(database: Database[Document], lease: Lease, host: str, user: str) -> None:
