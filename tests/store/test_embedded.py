@@ -297,7 +297,7 @@ def test_without_the_package_it_says_what_to_install(new: Path, monkeypatch: pyt
     monkeypatch.setattr("sys.path", [])
     monkeypatch.setattr("sys.meta_path", [PathFinder])
 
-    with pytest.raises(Refused, match=r"pip install 'ingestd\[embedded\]'"), embedded(new):
+    with pytest.raises(Refused, match=r"pip install '\.\[embedded\]'"), embedded(new):
         pass
 
 
