@@ -7,7 +7,7 @@ in later no longer agrees with the seal that names it, and a seal that is change
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
@@ -45,9 +45,8 @@ class Seals:
         """Seal *receipts*; return the number of the seal. Raises LeaseLost when a later holder has written."""
         facts = [{"_id": r.place.id, "digest": r.sha256, "size_bytes": Int64(r.size_bytes)} for r in receipts]
         for _ in range(ATTEMPTS):
-            seal = self._next(facts)
-            if self._insert(seal):
-                self._tail = seal
+            if written := self._insert(self._next(facts)):
+                self._tail = written
                 return self.number
             self._tail = self._last()
             if self._tail and self._tail["token"] > self._token:
@@ -67,36 +66,38 @@ class Seals:
             return self._database.seals.find_one(ours, sort=[("_id", -1)])
 
     def _next(self, facts: list[Document]) -> Document:
-        number, previous = self.number + 1, self._tail["hash"] if self._tail else None
-        return {
+        number = self.number + 1
+        seal = {
             "_id": _id(self._account, number),
             "account": self._account,
             "n": number,
             "kind": "stored" if facts else "taken_over",
             "token": self._token,
             "sealed_at": datetime.now(UTC).replace(microsecond=0),
-            "previous": previous,
+            "previous": self._tail["hash"] if self._tail else None,
             "places": facts,
-            "hash": chained(self._account, number, previous, facts),
         }
+        return {**seal, "hash": chained(seal)}
 
-    def _insert(self, seal: Document) -> bool:
-        """Whether *seal* is now in the log; also when an answer was lost and it had been there already."""
+    def _insert(self, seal: Document) -> Document | None:
+        """The entry of that number, if it is *seal* or says the same: it had been there, and the answer was lost."""
         try:
             with db.translated():
                 self._database.seals.insert_one(seal)
         except DuplicateKeyError:
             with db.translated():
                 there = self._database.seals.find_one({"_id": seal["_id"]})
-            return there is not None and there["hash"] == seal["hash"] and there["token"] == seal["token"]
-        return True
+            same = there and all(there[key] == seal[key] for key in ("kind", "token", "previous", "places"))
+            return there if same else None
+        return seal
 
 
-def chained(account: str, number: int, previous: str | None, places: Iterable[Document]) -> str:
-    """The hash of a seal: SHA-256 of its facts and of the seal before, as compact JSON in this order."""
-    facts = [[place["_id"], place["digest"], int(place["size_bytes"])] for place in places]
-    written = json.dumps([account, number, previous, facts], ensure_ascii=False, separators=(",", ":"))
-    return sha256(written.encode()).hexdigest()
+def chained(seal: Document) -> str:
+    """The hash that *seal* must have: SHA-256 of all it says and of the seal before, as compact JSON in this order."""
+    facts = [[place["_id"], place["digest"], int(place["size_bytes"])] for place in seal["places"]]
+    sealed_at = f"{seal['sealed_at']:%Y-%m-%dT%H:%M:%SZ}"
+    said = [seal["account"], seal["n"], seal["kind"], seal["token"], sealed_at, seal["previous"], facts]
+    return sha256(json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
 
 
 def _id(account: str, number: int) -> str:

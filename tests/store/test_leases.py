@@ -141,7 +141,7 @@ def test_the_chain_can_be_computed_again_from_the_seals_alone(database: Database
 
     previous = None
     for seal in database.seals.find().sort("_id"):
-        assert seal["hash"] == chained("work", seal["n"], previous, seal["places"])
+        assert seal["hash"] == chained({**seal, "previous": previous})
         previous = seal["hash"]
 
 
