@@ -39,9 +39,9 @@ def _reference(found: Found) -> Segment | None:
     attachment, laid_out = found.attachment, found.layout
     if laid_out and laid_out.end - laid_out.start >= REFERENCE_BYTES:
         return Segment(laid_out.start, laid_out.end, laid_out.sha256, "base64", laid_out.line_length, laid_out.line_end)
-    span = attachment.span
-    if span.within:
+    if attachment.derived_from:  # the part that holds it is referred to
         return None
+    span = attachment.span
     if span.encoding == "identity" and not attachment.in_raw and attachment.size_bytes >= REFERENCE_BYTES:
         return Segment(span.start, span.end, attachment.sha256)
     return None

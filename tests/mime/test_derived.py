@@ -168,6 +168,15 @@ def test_the_bodies_of_a_winmail_dat_are_files_of_it() -> None:
     ]
 
 
+def test_a_winmail_dat_that_was_sent_as_it_is_comes_back_byte_for_byte() -> None:
+    winmail = tnef(file_in_tnef(CONTENT), file_in_tnef(CONTENT * 2))
+    head = b"Content-Type: application/ms-tnef\r\nContent-Transfer-Encoding: binary\r\n\r\n"
+
+    raw, message = checked(head + winmail)
+
+    assert [content(raw, a) for a in message.attachments] == [winmail, CONTENT, CONTENT * 2]
+
+
 @pytest.mark.parametrize(
     "winmail",
     [
