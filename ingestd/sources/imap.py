@@ -31,10 +31,10 @@ from .imap_answers import (
     status_uidnext,
 )
 from .imap_fetch import Fetch
-from .imap_login import Server, Tls
 from .imap_names import Listed, is_name, listed, meant
 from .imap_session import Session
-from .imap_wire import Broken, Switch
+from .server import Server, Tls
+from .wire import Broken, Switch
 
 __all__ = ["ImapAccount", "ImapMailbox", "Server", "Tls"]
 

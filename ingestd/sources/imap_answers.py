@@ -17,7 +17,7 @@ from imapclient.response_parser import parse_fetch_response
 
 from ..errors import IngestError, Refused, Unavailable
 from ..uidset import UIDSet
-from .imap_wire import Broken
+from .wire import Broken
 
 Pieces = list[bytes | tuple[bytes, bytes]]  # a response as imapclient reads it: text, or text and the literal after it
 

@@ -14,7 +14,7 @@ from typing import Any
 from ..spool import Writer
 from .imap_answers import Answer, Pieces, fetched, head, tagged, untagged
 from .imap_session import Session
-from .imap_wire import Broken, Sink
+from .wire import Broken, Sink
 
 # What a server may put beside a body. Anything else may be the end of a message longer than its server thinks.
 ITEMS = {b"UID", b"BODY[]", b"FLAGS", b"MODSEQ", b"INTERNALDATE", b"RFC822.SIZE", b"SEQ"}

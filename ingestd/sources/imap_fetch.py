@@ -21,7 +21,7 @@ from ..uidset import UIDSet
 from .imap_answers import Answer, Metadata, metadata, refusal
 from .imap_bodies import Bodies, Body
 from .imap_session import Session
-from .imap_wire import Broken
+from .wire import Broken
 
 CHUNK = 500  # messages whose metadata is asked for at once
 WINDOW_BYTES = 1 << 20  # of bodies on their way; a larger one goes alone

@@ -8,57 +8,27 @@ from __future__ import annotations
 
 import imaplib
 import re
-import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal
 
 from imapclient.exceptions import LoginError
 
 from ..errors import IngestError, Refused, Unavailable
 from .imap_answers import Answer, quoted, refusal
-from .imap_wire import Broken, Client, Switch, tls_context
-
-Tls = Literal["implicit", "starttls", "none"]
+from .imap_wire import Client
+from .server import Server, secured, sorted_errors
+from .wire import Switch
 
 LOGIN_TIMEOUTS = 2  # servers answer a wrong password late, on purpose
-
-# OpenSSL's verify codes, and what to do about them.
-UNKNOWN_AUTHORITY = "is signed by an unknown authority; if that is your own, name its file in account.imap.ca_file"
-CERTIFICATE = {
-    9: "is not valid yet; check the clock of this machine",
-    10: "has expired; it must be renewed",
-    62: "is for another host; check account.imap.host",
-    64: "is for another host; check account.imap.host",
-    **dict.fromkeys((18, 19, 20, 21), UNKNOWN_AUTHORITY),
-}
-# What OpenSSL calls the first bytes of a server that does not speak TLS.
-NO_TLS = {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "UNKNOWN_PROTOCOL"}
 
 _ATOM = re.compile(r"[A-Za-z0-9@._+=~!#$&',/:;<>?^`|-]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
-    """Where an account's mail is, and how to log in there."""
-
-    host: str
-    port: int
-    tls: Tls
-    user: str
-    password: Callable[[], str] = field(repr=False)  # read anew at each login
-    ca_file: Path | None = None
-    password_from: str = ""  # where it is kept, for people, such as " in file /etc/ingestd/work.secret"
-    timeout: float = 60.0  # seconds without progress
-
-
 def log_in(account: str, server: Server, switch: Switch) -> Client:
     """Return a connection that is encrypted as asked and logged in; raise Unavailable or Refused."""
-    context = _context(account, server)
-    with _sorted_errors(account, server):
+    context = secured(account, server)
+    with sorted_errors(account, server), _imap_errors(account, server):
         client = Client(
             server.host,
             server.port,
@@ -75,17 +45,6 @@ def log_in(account: str, server: Server, switch: Switch) -> Client:
             client.wire.shutdown()
             raise
     return client
-
-
-def _context(account: str, server: Server) -> ssl.SSLContext | None:
-    if server.tls == "none":
-        return None
-    try:
-        return tls_context(server.ca_file)
-    except OSError as error:  # ssl.SSLError is one, for a file without certificates
-        raise Refused(
-            f"account {account}: cannot read certificates from {server.ca_file}; check account.imap.ca_file"
-        ) from error
 
 
 def _encrypt(account: str, server: Server, client: Client, context: ssl.SSLContext | None) -> None:
@@ -124,39 +83,13 @@ def _check_plain(account: str, server: Server, client: Client, password: str) ->
         raise Refused(f"account {account}: {server.host} takes only ASCII in user and password; change them there")
 
 
-# --- errors
-
-
 @contextmanager
-def _sorted_errors(account: str, server: Server) -> Iterator[None]:
-    """Turn what socket, ssl and imaplib raise into what to do about it."""
-    host, what = server.host, f"account {account}: {server.host} port {server.port}"
+def _imap_errors(account: str, server: Server) -> Iterator[None]:
     try:
         yield
-    except ssl.SSLCertVerificationError as error:
-        raise Refused(f"account {account}: the certificate of {host} {_distrust(error)}") from error
-    except ssl.SSLError as error:
-        if error.reason in NO_TLS:
-            raise Refused(f"{what} does not speak TLS; check account.imap.port and account.imap.tls") from error
-        raise Unavailable(f"{what}: TLS failed ({error.reason or type(error).__name__})") from error
-    except socket.gaierror as error:
-        raise Unavailable(f"account {account}: cannot resolve {host}; check account.imap.host") from error
-    except TimeoutError as error:
-        raise Unavailable(f"{what} did not answer within {server.timeout:g} s") from error
-    except OSError as error:
-        raise Unavailable(f"{what}: cannot connect: {error.strerror or type(error).__name__}") from error
-    except Broken as error:
-        raise Unavailable(f"{what}: {error}") from error
     except imaplib.IMAP4.error:
+        what = f"account {account}: {server.host} port {server.port}"
         raise Unavailable(f"{what} turned us away before login, or is no IMAP server") from None
-
-
-def _distrust(error: ssl.SSLCertVerificationError) -> str:
-    known = CERTIFICATE.get(error.verify_code)
-    return known or (
-        f"does not verify ({error.verify_message}); Python 3.13 and newer also refuse a private authority whose "
-        "certificate lacks keyUsage"
-    )
 
 
 def _login_refusal(account: str, server: Server, error: LoginError) -> IngestError:

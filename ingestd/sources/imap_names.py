@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from imapclient.response_parser import parse_response
 
 from .imap_answers import NONSENSE, Answer, Pieces, head, mailbox_name
-from .imap_wire import Broken
+from .wire import Broken
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from .imap_answers import Answer, Pieces, tagged, untagged
-from .imap_login import Server, log_in
-from .imap_wire import Broken, Sink, Switch
+from .imap_login import log_in
+from .server import Server
+from .wire import Broken, Sink, Switch
 
 Opener = Callable[[Pieces, int], Sink]  # gives the sink for a body of so many bytes, knowing what came before it
 
@@ -87,7 +88,7 @@ class Session:
     def _literal(self, text: bytes, size: int, before: Pieces, body: Opener) -> tuple[bytes, bytes]:
         if not _BODY.search(text):
             return text + b"{%d}" % size, self._wire.read(size)
-        self._wire.stream(size, body([*before, text], size))
+        self._wire.channel.stream(size, body([*before, text], size))
         return text + b"{0}", b""
 
 

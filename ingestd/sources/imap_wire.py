@@ -1,205 +1,71 @@
-"""The bytes of an IMAP connection, within bounds: of time, of line length, of literals, of a whole answer.
+"""IMAPClient over a connection of ours, within its bounds.
 
 IMAPClient greets, encrypts and logs in over it; message bodies are read past IMAPClient, straight into a sink, since it
-(like every library we tried) holds them in memory. Certificates are always verified. Whatever goes wrong is `Broken`:
-after that nothing that still comes over the connection means anything.
+(like every library we tried) holds them in memory.
 """
 
 from __future__ import annotations
 
 import imaplib
-import socket
 import ssl
-import time
-from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
-from threading import Lock
 from typing import Any
 
 from imapclient import IMAPClient
 
-CONNECT_SECONDS = 15.0  # for each address of the server, at most
-MAX_LINE = 16 << 20  # bytes; a SEARCH answer of two million UIDs is one line
-MAX_LITERAL = 1 << 20  # bytes; of anything but a message
-MAX_ANSWER = 64 << 20  # bytes of lines and such literals between one `allow` and the next
-MIN_RATE = 1024  # bytes a second; slower than that, a connection is as good as dead
-PIECE = 64 * 1024  # bytes read at a time
-
-Sink = Callable[[bytes | memoryview], None]
-
-
-class Broken(Exception):
-    """The connection ended, stalled, or made no sense. The text names the fault and holds nothing that was sent."""
-
-
-def tls_context(ca_file: Path | None) -> ssl.SSLContext:
-    """Return a context that verifies certificate and host name, by the system's authorities and those of *ca_file*."""
-    context = ssl.create_default_context()
-    if ca_file is not None:
-        context.load_verify_locations(cafile=ca_file)
-    return context
-
-
-class Switch:
-    """Ends connections from another thread, even one that is still being made, and for good."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._socket: socket.socket | None = None
-        self.off = False
-
-    def watch(self, connection: socket.socket) -> None:
-        """Remember *connection*, to end it when the time comes; raise `Broken` when it came already."""
-        with self._lock:
-            self._socket = connection
-            if self.off:
-                connection.close()
-                raise Broken("it was told to stop")
-
-    def turn_off(self) -> None:
-        """End the connection at once: whoever waits for it wakes up."""
-        with self._lock:
-            self.off = True
-            if self._socket is not None:
-                with suppress(OSError):  # it may have ended by itself
-                    # The plain method: that of an SSLSocket would pull the rug from under the thread that reads.
-                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+from .wire import Broken, Channel, Switch
 
 
 class Wire(imaplib.IMAP4):
-    """An IMAP connection whose every wait and every buffer has a bound.
+    """An IMAP connection over a `Channel`. Replaces what imaplib documents as overridable, and so not its buffers."""
 
-    Time is kept as a budget: `allow` fills it, waiting spends it, each byte that comes refills it at `MIN_RATE`, and
-    when it is empty the connection is broken. So a server may be silent for *timeout* and a transfer may take hours,
-    but one byte a second is a fault. Replaces what imaplib documents as overridable, so it does not depend on how
-    imaplib buffers.
-    """
+    channel: Channel
 
     def __init__(
         self, host: str, port: int, context: ssl.SSLContext | None, timeout: float, switch: Switch | None = None
     ) -> None:
-        self._context, self._timeout, self._switch = context, timeout, switch or Switch()
-        self._buffer = bytearray()
-        self._piece = memoryview(bytearray(PIECE))
-        self._answered = 0
-        self.allow(timeout)
+        self._context, self._timeout, self._switch = context, timeout, switch
         super().__init__(host, port)
 
     def allow(self, seconds: float) -> None:
-        """Begin a new answer: waiting for it may take *seconds*, and longer for as long as it comes fast enough."""
-        self._allowance = self._left = seconds
-        self._answered = 0
+        """See `Channel.allow`."""
+        self.channel.allow(seconds)
 
     # --- what imaplib and IMAPClient call
 
     def open(self, host: str = "", port: int = 143, timeout: float | None = None) -> None:
         """Connect, and encrypt when there is a context. Raises what socket and ssl raise."""
         self.host, self.port = host, port
-        self.sock = connect(host, port, min(self._timeout, CONNECT_SECONDS))
-        self.sock.settimeout(self._timeout)
-        self._switch.watch(self.sock)
-        if self._context is not None:
-            self._encrypt(self._context)
+        self.channel = Channel(host, port, self._context, self._timeout, self._switch)
+        self.sock = self.channel.sock
 
     def readline(self) -> bytes:
         """Return the next line with its line end."""
-        searched = 0
-        while (end := self._buffer.find(b"\n", searched)) < 0:
-            searched = len(self._buffer)
-            if searched > MAX_LINE:
-                raise Broken(f"the server sent a line longer than {MAX_LINE} bytes")
-            self._fill()
-        return self._take(end + 1)
+        return self.channel.readline()
 
     def read(self, size: int) -> bytes:
-        """Return a literal of *size* bytes: anything but a message, which goes to `stream`."""
-        if size > MAX_LITERAL:
-            raise Broken(f"the server announced a literal of {size} bytes where none is that large")
-        while len(self._buffer) < size:
-            self._fill()
-        return self._take(size)
+        """Return a literal of *size* bytes: anything but a message, which goes to the channel's `stream`."""
+        return self.channel.read(size)
 
     def send(self, data: Any) -> None:
-        try:
-            self.sock.settimeout(self._timeout)
-            self.sock.sendall(data)
-        except OSError as error:
-            raise Broken(_said(error)) from error
+        self.channel.send(data)
 
     def shutdown(self) -> None:
         """Close the connection, however it is."""
-        with suppress(OSError):  # it may be closed already, from either side
-            self.sock.shutdown(socket.SHUT_RDWR)
-        self.sock.close()
+        self.channel.close()
 
     def encrypt(self, context: ssl.SSLContext) -> None:
         """Do STARTTLS, and forget all that was said before. Raises what ssl raises, and `Broken` when refused."""
         status, _ = self.xatom("STARTTLS")
         if status != "OK":
             raise Broken("the server refused STARTTLS after offering it")
-        if self._buffer:
-            raise Broken("the server sent more after its answer to STARTTLS, unencrypted")
-        self._encrypt(context)
+        self.channel.encrypt(context)
+        self.sock = self.channel.sock
         self.untagged_responses.clear()
         _, offered = self.capability()
         self.capabilities = tuple(str(offered[-1] or b"", "ascii", "replace").upper().split())
 
-    def _encrypt(self, context: ssl.SSLContext) -> None:
-        self.sock = context.wrap_socket(self.sock, server_hostname=self.host, do_handshake_on_connect=False)
-        try:
-            self._switch.watch(self.sock)
-            self.sock.do_handshake()
-        except BaseException:
-            self.sock.close()
-            raise
-
     def _log(self, line: str) -> None:
         """imaplib keeps its last commands for debugging, the password among them. Keep none."""
-
-    # --- message bodies
-
-    def stream(self, size: int, sink: Sink) -> None:
-        """Hand the next *size* bytes to *sink*, piece by piece. A piece is valid only during the call."""
-        if self._buffer and size:
-            taken = self._take(min(size, len(self._buffer)), counted=False)
-            size -= len(taken)
-            sink(taken)
-        while size:
-            count = self._receive(self._piece[: min(size, PIECE)])
-            sink(self._piece[:count])
-            size -= count
-
-    # --- the socket
-
-    def _take(self, size: int, *, counted: bool = True) -> bytes:
-        taken = bytes(self._buffer[:size])
-        del self._buffer[:size]
-        if counted:
-            self._answered += size
-            if self._answered > MAX_ANSWER:
-                raise Broken(f"the server sent an answer longer than {MAX_ANSWER} bytes")
-        return taken
-
-    def _fill(self) -> None:
-        count = self._receive(self._piece)
-        self._buffer += self._piece[:count]
-
-    def _receive(self, into: memoryview) -> int:
-        if self._left <= 0:
-            raise Broken("the server answered too slowly")
-        began = time.monotonic()
-        try:
-            self.sock.settimeout(min(self._timeout, self._left))
-            count = self.sock.recv_into(into)
-        except OSError as error:
-            raise Broken(_said(error)) from error
-        if not count:
-            raise Broken("the server closed the connection")
-        # Only time spent waiting counts, and what came fast at first does not pay for a crawl later.
-        spent = time.monotonic() - began
-        self._left = min(self._allowance, self._left - spent + count / MIN_RATE)
-        return count
 
 
 class Client(IMAPClient):  # type: ignore[misc]  # IMAPClient ships no types
@@ -227,20 +93,3 @@ class Client(IMAPClient):  # type: ignore[misc]  # IMAPClient ships no types
     def _create_IMAP4(self) -> Wire:  # noqa: N802 - IMAPClient's name
         context = self.ssl_context if self.ssl else None
         return Wire(self.host, self.port, context, self._timeout.connect, self._switch)
-
-
-def connect(host: str, port: int, timeout: float) -> socket.socket:
-    """Return a TCP connection that notices a dead peer and does not hold back small commands."""
-    connection = socket.create_connection((host, port), timeout)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 20)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
-    return connection
-
-
-def _said(error: OSError) -> str:
-    if isinstance(error, TimeoutError):
-        return "the server did not answer in time"
-    return f"the connection failed: {error.strerror or type(error).__name__}"

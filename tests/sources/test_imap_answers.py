@@ -20,7 +20,7 @@ from ingestd.sources.imap_answers import (
     untagged,
 )
 from ingestd.sources.imap_names import listed
-from ingestd.sources.imap_wire import Broken
+from ingestd.sources.wire import Broken
 from ingestd.uidset import UIDSet
 
 WORDS = st.sampled_from(

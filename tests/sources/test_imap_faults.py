@@ -414,7 +414,7 @@ def test_a_throttled_fetch_is_put_off(server: ImapScript, spool: Spool) -> None:
 
 
 def test_a_flood_of_untagged_lines_ends(server: ImapScript, spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingestd.sources.imap_wire.MAX_ANSWER", 1 << 20)
+    monkeypatch.setattr("ingestd.sources.wire.MAX_ANSWER", 1 << 20)
 
     def flood(turn: Turn) -> None:
         while not server.over.is_set():

@@ -1,0 +1,90 @@
+"""A mail server: where it is, how to get to it safely, and what to do when that fails.
+
+A wrong certificate is `Refused`; a network that fails is `Unavailable`.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from ..errors import Refused, Unavailable
+from .wire import Broken, tls_context
+
+Tls = Literal["implicit", "starttls", "none"]
+
+# OpenSSL's verify codes, and what to do about them.
+UNKNOWN_AUTHORITY = "is signed by an unknown authority; if that is your own, name its file in {table}.ca_file"
+CERTIFICATE = {
+    9: "is not valid yet; check the clock of this machine",
+    10: "has expired; it must be renewed",
+    62: "is for another host; check {table}.host",
+    64: "is for another host; check {table}.host",
+    **dict.fromkeys((18, 19, 20, 21), UNKNOWN_AUTHORITY),
+}
+# What OpenSSL calls the first bytes of a server that does not speak TLS.
+NO_TLS = {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "UNKNOWN_PROTOCOL"}
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where an account's mail is, and how to log in there."""
+
+    host: str
+    port: int
+    tls: Tls
+    user: str
+    password: Callable[[], str] = field(repr=False)  # read anew at each login
+    ca_file: Path | None = None
+    password_from: str = ""  # where it is kept, for people, such as " in file /etc/ingestd/work.secret"
+    timeout: float = 60.0  # seconds without progress
+    table: str = "account.imap"  # of the configuration
+
+
+def secured(account: str, server: Server) -> ssl.SSLContext | None:
+    """The terms for TLS, None where there is none; raise Refused when the authorities cannot be read."""
+    if server.tls == "none":
+        return None
+    try:
+        return tls_context(server.ca_file)
+    except OSError as error:  # ssl.SSLError is one, for a file without certificates
+        raise Refused(
+            f"account {account}: cannot read certificates from {server.ca_file}; check {server.table}.ca_file"
+        ) from error
+
+
+@contextmanager
+def sorted_errors(account: str, server: Server) -> Iterator[None]:
+    """Turn what socket and ssl raise, and `Broken`, into what to do about it."""
+    host, what = server.host, f"account {account}: {server.host} port {server.port}"
+    try:
+        yield
+    except ssl.SSLCertVerificationError as error:
+        raise Refused(f"account {account}: the certificate of {host} {_distrust(error, server.table)}") from error
+    except ssl.SSLError as error:
+        if error.reason in NO_TLS:
+            raise Refused(f"{what} does not speak TLS; check {server.table}.port and {server.table}.tls") from error
+        raise Unavailable(f"{what}: TLS failed ({error.reason or type(error).__name__})") from error
+    except socket.gaierror as error:
+        raise Unavailable(f"account {account}: cannot resolve {host}; check {server.table}.host") from error
+    except TimeoutError as error:
+        raise Unavailable(f"{what} did not answer within {server.timeout:g} s") from error
+    except OSError as error:
+        raise Unavailable(f"{what}: cannot connect: {error.strerror or type(error).__name__}") from error
+    except Broken as error:
+        raise Unavailable(f"{what}: {error}") from error
+
+
+def _distrust(error: ssl.SSLCertVerificationError, table: str) -> str:
+    known = CERTIFICATE.get(error.verify_code)
+    if known:
+        return known.format(table=table)
+    return (
+        f"does not verify ({error.verify_message}); Python 3.13 and newer also refuse a private authority whose "
+        "certificate lacks keyUsage"
+    )
