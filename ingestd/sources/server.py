@@ -44,6 +44,7 @@ class Server:
     password_from: str = ""  # where it is kept, for people, such as " in file /etc/ingestd/work.secret"
     timeout: float = 60.0  # seconds without progress
     table: str = "account.imap"  # of the configuration
+    bearer: bool = False  # the password is an access token (OAuth 2)
 
 
 def secured(account: str, server: Server) -> ssl.SSLContext | None:

@@ -1,0 +1,1 @@
+"""Tests of the unit, and of what it is told."""
