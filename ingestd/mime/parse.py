@@ -30,7 +30,7 @@ from .transfer import start_of
 PARSE_VERSION = 2
 PARSER = f"ingestd, mail-parser {MAIL_PARSER}"
 DEFECTS = 50
-DECODED_BYTES = 4 << 20  # of a message within that was sent encoded; a larger one is an attachment only
+DECODED_BYTES = 4 << 20  # of a message within that was sent encoded; what lies beyond is not looked into
 _TOKEN = 100  # characters of a word of the header, e.g. a charset
 
 
@@ -63,6 +63,10 @@ class _Inner:
     root: Part
     holder: Part | None = None  # the message/rfc822 part around it
     within: Span | None = None  # what *raw* is the content of, if it is not the raw message
+    whole: bool = True  # *raw* is all of it, and not its beginning
+
+    def has_all(self, part: Part) -> bool:
+        return self.whole or part.end < self.raw.size_bytes
 
 
 @dataclass(slots=True)
@@ -82,13 +86,14 @@ def _understood(raw: Raw) -> Message:
     tree = scan(raw)
     budget = Budget()
     defects, limits = set(tree.defects), set(tree.limits)
-    outer, *within = (_letter(place, budget) for place in _messages(_Inner(raw, tree.root), defects, limits))
+    letters = (_letter(place, budget) for place in _messages(_Inner(raw, tree.root), defects, limits))
+    outer = next(letters)
     said = outer.body
     assert said is not None
     cut = attachments.attachment(raw, said.cut, inline=False) if said.cut else None
-    found = [*outer.found, *(found for letter in within for found in letter.found), *([cut] if cut else [])]
+    found = [*outer.found, *([cut] if cut else [])]
+    embedded = list(_embedded(letters, found))
     kept, blobs = segments(raw, found)
-    contents = {each.attachment.part: each.attachment for each in found}
 
     fields = Fields(tree.root.block)
     date, hops = fields.moment("date"), fields.hops()
@@ -128,7 +133,7 @@ def _understood(raw: Raw) -> Message:
         text_blob=cut.attachment.sha256 if cut else None,
         html=said.html,
         attachments=outer.attachments,
-        embedded=tuple(told for letter in within for told in _embedded(letter, contents)),
+        embedded=tuple(embedded),
         received=hops,
         list_id=fields.list_id(),
         list_unsubscribe=fields.text("list-unsubscribe"),
@@ -150,25 +155,29 @@ def _messages(place: _Inner, defects: set[str], limits: set[str]) -> Iterator[_I
             yield replace(place, root=part.message, holder=part)
         elif part.content_type in EMBEDDING and (inner := _decoded(place, part, limits)):
             tree = scan(inner.raw, part.level + 1, part.number)
-            defects |= tree.defects
+            defects |= tree.defects if inner.whole else frozenset()
             limits |= tree.limits
             yield from _messages(replace(inner, root=tree.root), defects, limits)
 
 
 def _decoded(place: _Inner, part: Part, limits: set[str]) -> _Inner | None:
-    """The message within *part*, which was sent encoded (RFC 2046, section 5.2.1, forbids it), held in memory."""
+    """The message within *part*, which was sent encoded (RFC 2046, section 5.2.1, forbids it), its start in memory."""
     span = part.span(place.raw)
     if span.encoding == "identity":
         return None
-    content, whole = start_of(place.raw, span, DECODED_BYTES)
-    if not whole or part.level >= EMBEDDED:
+    if part.level >= EMBEDDED:
         limits.add("embedded")
         return None
-    return _Inner(InMemory(content), part, part, derived.within(span, place.within) if place.within else span)
+    content, whole = start_of(place.raw, span, DECODED_BYTES)
+    whole = whole and place.has_all(part)
+    if not whole:
+        limits.add("embedded")
+    around = derived.within(span, place.within) if place.within else span
+    return _Inner(InMemory(content), part, part, around, whole)
 
 
 def _letter(place: _Inner, budget: Budget) -> _Letter:
-    raw, leaves = place.raw, bodies(place.root)
+    raw, leaves = place.raw, _leaves(place)
     files = {part: lying for part in leaves.text if not is_html(part) and (lying := derived.in_text(raw, part))}
     said = None if place.holder else body(raw, leaves, files)
     found = list(_files(raw, leaves, files, said.content_ids() if said else frozenset(), budget))
@@ -176,6 +185,15 @@ def _letter(place: _Inner, budget: Budget) -> _Letter:
         found = [_rebased(each, place.within, place.holder) for each in found]
         found = [each for each in found if budget.allows(each.attachment.span)]
     return _Letter(place, said, tuple(found))
+
+
+def _leaves(place: _Inner) -> Bodies:
+    """What the message at *place* consists of, as far as it is there."""
+    found = bodies(place.root)
+    if not place.whole:
+        found.text = [part for part in found.text if place.has_all(part)]
+        found.attachments = [part for part in found.attachments if place.has_all(part)]
+    return found
 
 
 def _files(
@@ -207,15 +225,21 @@ def _inline(part: Part, leaves: Bodies, shown: frozenset[str]) -> bool:
     return part.disposition.main == "inline" and part.content_type.startswith("image/")
 
 
-def _embedded(letter: _Letter, contents: Mapping[str, Attachment]) -> Iterator[Embedded]:
-    """What is told of a message within; nothing, where its part is beyond the limits."""
-    holder = letter.place.holder
-    content = contents.get(holder.number) if holder else None
-    if content is None:
-        return
+def _embedded(letters: Iterable[_Letter], found: list[Found]) -> Iterator[Embedded]:
+    """What is told of the messages within, one at a time; what was found in them is added to *found*."""
+    contents = {each.attachment.part: each.attachment for each in found}
+    for letter in letters:
+        found += letter.found
+        contents |= {each.part: each for each in letter.attachments}
+        holder = letter.place.holder
+        if holder and holder.number in contents:  # else its part is beyond the limits
+            yield _told(letter, contents[holder.number])
+
+
+def _told(letter: _Letter, content: Attachment) -> Embedded:
     fields = Fields(letter.place.root.block)
     senders, date = fields.addresses("from"), fields.moment("date")
-    yield Embedded(
+    return Embedded(
         part=content.part,
         offset=content.span.start if content.in_raw else None,
         size_bytes=content.size_bytes,

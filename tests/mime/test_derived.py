@@ -263,11 +263,27 @@ def test_a_message_that_only_claims_to_be_in_base64_is_read_as_it_is() -> None:
     assert message.parse.defects == ("transfer_encoding",)
 
 
-def test_a_large_encoded_message_is_an_attachment_only() -> None:
-    inner = b"Subject: large\r\n\r\n" + b"x" * (5 << 20)
+def test_a_large_encoded_message_is_told_of_as_far_as_it_is_looked_into() -> None:
+    inner = crlf(
+        "From: Ann <ann@example.org>\nSubject: large\nMessage-ID: <i@x>\n"
+        + multipart("mixed", part("private"), attached(CONTENT, "image/png"), attached(b"x" * (5 << 20)), boundary="i")
+    )
 
-    _, message = checked(multipart("mixed", attached(inner, "message/rfc822")))
+    raw, message = checked(multipart("mixed", attached(inner, "message/rfc822"), part("outer"), boundary="outer"))
 
-    assert [a.size_bytes for a in message.attachments] == [len(inner)]
-    assert message.embedded == ()
-    assert message.parse.limits == ("embedded",)
+    (forwarded,) = message.attachments
+    (within,) = message.embedded
+    assert (within.part, within.offset, within.size_bytes) == ("1", None, len(inner))
+    assert (within.subject, within.message_id, within.sha256) == ("large", "i@x", forwarded.sha256)
+    assert [(a.part, content(raw, a)) for a in within.attachments] == [("1.2", CONTENT)]  # the other one is cut
+    assert (message.text, message.parse.defects, message.parse.limits) == ("outer", (), ("embedded",))
+
+
+def test_nothing_is_told_of_a_message_that_lies_across_the_limit() -> None:
+    deepest = attached(crlf("Subject: deepest\n\n") + b"x" * (4 << 20), "message/rfc822")
+    inner = crlf("Subject: large\n" + multipart("mixed", part("private"), deepest, boundary="i"))
+
+    _, message = checked(multipart("mixed", attached(inner, "message/rfc822"), boundary="outer"))
+
+    assert [(told.part, told.subject) for told in message.embedded] == [("1", "large")]
+    assert message.embedded[0].attachments == ()
