@@ -202,7 +202,7 @@ def _from_uuencode(source: Iterator[bytes]) -> Iterator[bytes]:
                 begun = line.startswith(b"begin ")
             elif line == b"end":
                 begun = False
-            else:
+            elif line:  # a2b_uu makes zeros of nothing
                 content.append(_uuline(line))
         yield b"".join(content)
 

@@ -106,6 +106,13 @@ def test_broken_uuencode_lines_cost_only_themselves() -> None:
     assert undone(sent, "uuencode").endswith(b"two")
 
 
+def test_blank_lines_within_uuencode_mean_nothing() -> None:
+    content = bytes(range(256))
+
+    assert undone(uuencoded(content).replace(b"\n", b"\r\n\r\n"), "uuencode") == content
+    assert undone(uuencoded(content).partition(b"`\nend")[0], "uuencode") == content
+
+
 def test_an_unknown_encoding_and_uuencode_without_a_beginning_are_left_as_they_are() -> None:
     raw = InMemory(b"what is this")
 
