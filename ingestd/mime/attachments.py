@@ -9,7 +9,7 @@ from typing import TypedDict
 from ..message import Attachment, Span
 from ..raw import Raw
 from .clean import limited, one_line
-from .enclosed import Enclosed
+from .enclosed import BINHEX, Enclosed
 from .layout import Layout, layout
 from .parts import EMBEDDING, Part
 from .transfer import digest
@@ -24,6 +24,7 @@ _EXTENSIONS = {
     "application/gzip": "gz",
     "application/ics": "ics",
     "application/json": "json",
+    "application/mac-binhex40": "hqx",
     "application/msword": "doc",
     "application/ms-tnef": "dat",
     "application/pdf": "pdf",
@@ -78,7 +79,7 @@ _KINDS = {
     "sheet": "xls xlsx xlsm xlsb ods csv tsv numbers",
     "slides": "ppt pptx pptm pps ppsx odp key",
     "document": "pdf doc docx docm dot dotx odt rtf pages ps eps epub",
-    "archive": "zip gz tgz bz2 xz 7z rar tar zst lz lzma",
+    "archive": "zip gz tgz bz2 xz 7z rar tar zst lz lzma sit hqx",
     "calendar": "ics vcs ical",
     "message": "eml msg",
     "image": "jpg jpeg png gif bmp tif tiff webp svg heic heif ico",
@@ -94,7 +95,8 @@ class Found:
     """An attachment, and how its base64 is laid out where the raw message can refer to its content."""
 
     attachment: Attachment
-    layout: Layout | None
+    layout: Layout | None = None
+    enclosed: Enclosed | None = None  # what it is, where it lies in the content of a part
 
 
 def attachment(raw: Raw, part: Part, *, inline: bool) -> Found:
@@ -131,7 +133,7 @@ def derived(raw: Raw, holder: str, number: str, file: Enclosed, span: Span) -> F
         in_raw=False,
         derived_from=holder,
     )
-    return Found(described, None)
+    return Found(described, enclosed=file)
 
 
 class _Named(TypedDict):
@@ -171,6 +173,8 @@ def kind(content_type: str, extension: str) -> str:
     family = content_type.partition("/")[0]
     if content_type in ("text/calendar", "application/ics"):
         return "calendar"
+    if content_type == BINHEX:
+        return "archive"  # whatever it is in there
     if family in ("message", "image", "audio", "video"):
         return family
     return _KIND_OF.get(extension) or _KIND_OF.get(_extension_for(content_type)) or "other"

@@ -93,6 +93,7 @@ def _understood(raw: Raw) -> Message:
     cut = attachments.attachment(raw, said.cut, inline=False) if said.cut else None
     found = [*outer.found, *([cut] if cut else [])]
     embedded = list(_embedded(letters, found))
+    defects.update(each.enclosed.defect for each in found if each.enclosed and each.enclosed.defect)
     kept, blobs = segments(raw, found)
 
     fields = Fields(tree.root.block)
@@ -213,7 +214,8 @@ def _rebased(found: Found, holder: Span, part: Part | None) -> Found:
     """What was found in the content of *holder* as something of the message around it."""
     span = derived.within(found.attachment.span, holder)
     source = found.attachment.derived_from or (part.number if part else None)
-    return Found(replace(found.attachment, span=span, in_raw=False, derived_from=source), None)
+    attachment = replace(found.attachment, span=span, in_raw=False, derived_from=source)
+    return Found(attachment, enclosed=found.enclosed)
 
 
 def _inline(part: Part, leaves: Bodies, shown: frozenset[str]) -> bool:

@@ -105,6 +105,8 @@ def test_an_attachment_without_a_name_is_called_after_its_part(content_type: str
         ("text/plain", "log", "text"),
         ("message/rfc822", "eml", "message"),
         ("video/x-foo", "", "video"),
+        ("application/mac-binhex40", "png", "archive"),
+        ("application/octet-stream", "hqx", "archive"),
         ("application/octet-stream", "", "other"),
     ],
 )

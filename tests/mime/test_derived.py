@@ -98,7 +98,9 @@ def test_uuencoded_files_are_found_in_text_that_is_encoded_once_more(encoding: s
         "begin 644 things at once\nand then\nend\n",
         "begin 644 x\nend\n",
         "begin 644 x\n" + "M" * 61 + "\nno, not that\nend\n",
-        uuencoded(CONTENT).partition("`\nend")[0],
+        uuencoded(b"x" * 30).partition("`\nend")[0],
+        "begin 644 x\n" + ("M" * 61 + "\n") * 2 + "no, not that\n",
+        "begin 644 x\n" + "MERELY WORDS IN CAPITALS\n" * 9,
         " " + uuencoded(b"indented").replace("\n", "\n "),
         "=ybegin of a sentence\n=yend\n",
     ],
@@ -108,6 +110,66 @@ def test_words_that_look_like_the_beginning_of_a_file_stay_text(text: str) -> No
 
     assert message.attachments == ()
     assert message.text == text
+
+
+WITHOUT_END = uuencoded(CONTENT).removesuffix("`\nend\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "rest"),
+    [
+        (WITHOUT_END, ""),
+        (WITHOUT_END + "`\n", ""),
+        (WITHOUT_END + " \n", ""),
+        (WITHOUT_END + "-- \nAnn Smith\nEXAMPLE LTD\n", "-- \nAnn Smith\nEXAMPLE LTD\n"),
+        (WITHOUT_END + "`\n\nSEE YOU\n", "\nSEE YOU\n"),
+        (WITHOUT_END + "\n!\n", "\n!\n"),
+        (WITHOUT_END.replace("\n", "\n\n"), "\n"),
+    ],
+)
+def test_a_uuencoded_file_may_have_no_end(text: str, rest: str) -> None:
+    raw, message = checked("Subject: x\n\nLook:\n" + text)
+
+    assert [content(raw, file) for file in message.attachments] == [CONTENT]
+    assert message.text == "Look:\n" + rest
+    assert message.parse.defects == ("uuencode: no end",)
+
+
+@pytest.mark.parametrize("characters", [1, 30, 60])
+def test_a_file_that_is_cut_off_within_a_line_ends_at_the_line_before(characters: int) -> None:
+    whole = "".join(uuencoded(CONTENT).splitlines(keepends=True)[:20])
+
+    raw, message = checked("Subject: x\n\n" + whole + "M" * characters)
+
+    assert [content(raw, file) for file in message.attachments] == [CONTENT[: 19 * 45]]
+    assert message.text == "M" * characters
+
+
+def test_a_file_of_one_line_without_end_is_one_if_nothing_follows() -> None:
+    small = uuencoded(CONTENT[:60]).removesuffix("`\nend\n")
+
+    for rest in ("", "\nthen words"):
+        raw, message = checked("Subject: x\n\n" + small + rest)
+        assert [content(raw, file) for file in message.attachments] == [CONTENT[:60]]
+
+    assert checked("Subject: x\n\n" + small + "words at once")[1].attachments == ()
+
+
+def test_a_file_without_end_hides_none_after_it() -> None:
+    raw, message = checked("Subject: x\n\n" + WITHOUT_END + uuencoded(b"second", "b.txt") + "bye\n")
+
+    assert [content(raw, file) for file in message.attachments] == [CONTENT, b"second"]
+    assert message.text == "bye\n"
+    assert message.parse.defects == ("uuencode: no end",)
+
+
+def test_blanks_that_a_gateway_took_from_the_ends_of_lines_do_not_end_a_file() -> None:
+    sparse = CONTENT[:450] + bytes(450) + CONTENT[:450]
+    lines = [line.replace("`", " ").rstrip(" ") for line in uuencoded(sparse).split("\n")]
+
+    raw, message = checked("Subject: x\n\n" + "\n".join(lines[:-2]))
+
+    assert [content(raw, file) for file in message.attachments] == [sparse]
 
 
 def test_a_broken_beginning_hides_no_file_after_it() -> None:
@@ -123,6 +185,59 @@ def test_a_file_in_yenc_is_an_attachment() -> None:
     (file,) = message.attachments
     assert (file.filename, content(raw, file)) == ("photo.jpg", CONTENT)
     assert message.text == "hello\nbye\n"
+
+
+def test_a_file_in_yenc_that_does_not_end_hides_none_after_it() -> None:
+    cut = in_yenc(CONTENT).partition(b"=yend")[0]
+
+    raw, message = checked(b"Subject: x\r\n\r\n" + cut + in_yenc(b"second"))
+
+    assert [content(raw, file) for file in message.attachments] == [b"second"]
+
+
+BINHEX = """(This file must be converted with BinHex 4.0)
+
+:$'*XG@9LB@aX,R"ZC`"#58j"E@4[F`!!!!!&,3!!!!"'dSP36NF0#KS+!!!!$8P
+)4&)!!!!E!!!!'`J$!!!!ZJS%C`!!!`"36&4&rrrr!!!)!!!3!!!B!!!!!!JT!""
+#!""+!!Ja!""5##&c##Pl##Q%##&V!"KD!!Jj##&M%$QF'%+P'%+Y'%+e%$QP%$'
+d0R-l[!!!!"*48j%VN*JJYqd!!!!:
+"""
+
+
+def test_a_file_in_binhex_is_an_attachment_named_as_such_and_kept_as_it_is() -> None:
+    raw, message = checked("Subject: x\n\nLook:\n" + BINHEX + "Yours\n")
+
+    (file,) = message.attachments
+    assert (file.part, file.derived_from, file.filename_safe) == ("1~1", "1", "part-1~1.hqx")
+    assert (file.content_type, file.kind) == ("application/mac-binhex40", "archive")
+    assert content(raw, file) == crlf(BINHEX)
+    assert (message.text, message.parse.defects) == ("Look:\nYours\n", ())
+
+
+def test_a_file_in_binhex_may_be_cut_off() -> None:
+    cut = BINHEX.partition("d0R")[0]
+
+    raw, message = checked("Subject: x\n\n" + cut + "d0R-l")
+
+    assert [content(raw, file) for file in message.attachments] == [crlf(cut)]
+    assert (message.text, message.parse.defects) == ("d0R-l", ("binhex: no end",))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(This file must be converted with BinHex 4.0)\n",
+        "(This file must be converted with BinHex 4.0)\n:\n",
+        "(This file must be converted with BinHex 4.0)\n\nas I said, with a colon:\n",
+        "(This file must be converted by hand)\n:$'*XG:\n",
+        "".join(BINHEX.splitlines(keepends=True)[:4]),
+    ],
+)
+def test_words_about_binhex_stay_text(text: str) -> None:
+    _, message = checked("Subject: x\n\n" + text)
+
+    assert message.attachments == ()
+    assert message.text == text
 
 
 def test_text_after_a_large_file_is_not_cut() -> None:

@@ -66,6 +66,16 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "files without end that begin well": lambda: (
         b"Subject: x\n\n" + (b"begin 644 x\n" + b"#0V%T\n" * 9 + b"x\n") * 70_000
     ),
+    "files without end": lambda: (
+        b"Subject: x\n\n" + (b"begin 644 x\n" + (b"M" + b"!" * 60 + b"\n") * 3 + b"x\n") * 45_000
+    ),
+    "one file without end": lambda: b"Subject: x\n\nbegin 644 x\n" + (b"M" + b"!" * 60 + b"\n") * 150_000,
+    "BinHex that never begins": lambda: (
+        b"Subject: x\n\n" + b"(This file must be converted with BinHex 4.0)\n" + b"\n" * 9 * MEGABYTE
+    ),
+    "BinHex that never ends": lambda: (
+        b"Subject: x\n\n" + (b"(This file must be converted with BinHex 4.0)\n:" + (b"!" * 64 + b"\n") * 2) * 55_000
+    ),
     "files in text": lambda: b"Subject: x\n\n" + b"begin 644 x\n#0V%T\nend\n" * 300_000,
     "yEnc that never ends": lambda: b"Subject: x\n\n" + b"=ybegin line=1 name=x\n" * 400_000,
     "attributes of a winmail.dat": lambda: winmail((b"\x01\x00\x80\x01\x00" + bytes(6)) * 800_000),
