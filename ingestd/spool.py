@@ -23,6 +23,7 @@ from typing import Self
 from .errors import Refused, Unavailable
 from .message import Arrival, RawMessage
 from .raw import Content, InMemory, OnDisk
+from .steps import step
 
 IN_MEMORY = 1 << 20  # bytes; a larger message goes to a file
 SUFFIX = ".spooled"  # of our files, so that nobody else's are emptied away
@@ -268,6 +269,7 @@ class Writer:
         """Add *piece*; raise Unavailable when the disk is full."""
         self._digest.update(piece)
         self.size_bytes += len(piece)
+        step("literal")
         if self._file is None and self.size_bytes <= IN_MEMORY:
             self._charge(self.size_bytes, 0)
             self._pieces.append(bytes(piece))
@@ -294,6 +296,7 @@ class Writer:
             content, now = OnDisk(self._path, self.size_bytes), (0, self.size_bytes)
         with self._lane._changed:
             self._lane._take(now[0] - self._memory, now[1] - self._disk)
+        step("spooled")
         return content, self._digest.hexdigest()
 
     def discard(self) -> None:

@@ -9,7 +9,6 @@ A watchdog (SIGALRM, which ends even a loop in C) limits the parsing of one mess
 from __future__ import annotations
 
 import multiprocessing
-import os
 import resource
 import signal
 from collections import deque
@@ -29,6 +28,7 @@ from .errors import IngestError, Unavailable
 from .message import Arrival, Message, RawMessage, Receipt
 from .mime.parse import parse, unparsed
 from .raw import Raw
+from .steps import step
 from .store import messages
 from .store.database import StoreSettings, connected
 from .store.messages import Parse, Terms
@@ -213,12 +213,6 @@ def _watched(parse: Parse, raw: Raw) -> Message:
         return parse(raw)
     finally:
         signal.alarm(0)
-
-
-def step(name: str) -> None:
-    """A named moment of the trip. `INGESTD_FAIL_AT=NAME` kills the process there, as a crash would, for tests."""
-    if os.environ.get("INGESTD_FAIL_AT") == name:
-        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _messages(batch: Sequence[Arrival]) -> tuple[RawMessage, ...]:

@@ -14,6 +14,7 @@ from pymongo import UpdateOne
 from pymongo.database import Database
 
 from ..errors import StoreUnavailable
+from ..steps import step
 from . import database as db
 
 CHUNK_SIZE = 261_120  # for ever: a chunk's number says which bytes it holds
@@ -46,8 +47,10 @@ def upload(database: Database[Document], contents: Contents, now: datetime) -> N
             size += len(chunk["data"])
             if size >= INSERT_BYTES:
                 db.insert_missing(database["blobs.chunks"], held)
+                step("chunks")
                 held, size = [], 0
     db.insert_missing(database["blobs.chunks"], held)
+    step("chunks")
     db.upsert(database["blobs.files"], [_file(digest, length, now) for digest, length in lengths.items()])
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from pymongo.database import Database
 
 from ..message import Arrival, Failed, LeftOut, Place, Receipt, Vanished
+from ..steps import step
 from ..uidset import UIDSet
 from . import mailboxes, placements
 from .leases import Lease
@@ -40,6 +41,7 @@ class Ledger:
 
         What is stored already, but was not sealed before the last pass ended, is sealed here.
         """
+        step("searched")
         memory = self.memory = replace(self.memory, selected=(self.memory.selected | selected) - self.memory.done)
         waiting = placements.waiting(self._database, memory.epoch, datetime.now(UTC))
         due = memory.new_first(memory.selected - waiting, limit)
@@ -68,6 +70,7 @@ class Ledger:
         if receipts:
             sealed = self._seals.append(receipts)
             self.memory = replace(self.memory, sealed=sealed)
+            step("sealed")
         if lasting:
             self._older(UIDSet.of(each.place.uid for each in batch if isinstance(each, LeftOut)))
         ended = [*(receipt.place for receipt in receipts), *quarantined]
@@ -89,6 +92,7 @@ class Ledger:
 
     def acknowledged(self, uids: UIDSet) -> None:
         """Record that the server did what was asked for *uids*."""
+        step("told")
         placements.acknowledged(self._database, self.memory.epoch, uids)
 
     def _older(self, uids: UIDSet) -> None:
@@ -108,5 +112,6 @@ class Ledger:
             self._seals.append(unsealed[start : start + SEALED_AT_ONCE])
 
     def _save(self) -> None:
+        step("checkpoint")
         mailboxes.save(self._database, self._lease, self.memory)
         self._saved_at = datetime.now(UTC)

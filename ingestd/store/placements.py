@@ -16,6 +16,7 @@ from pymongo import UpdateOne
 from pymongo.database import Database
 
 from ..message import Failed, Place, Receipt, Vanished
+from ..steps import step
 from ..uidset import UIDSet
 from . import database as db
 
@@ -107,6 +108,7 @@ def postpone(database: Database[Document], failures: Sequence[Failed], now: date
         }
         operations.append(_record(failed.place, facts, now))
     db.upsert(database.placements, operations)
+    step("postponed")
     return quarantined
 
 
