@@ -82,15 +82,25 @@ class Sink:
     terms: Terms
 
     def store(self, batches: Batches) -> Iterator[Stored]:
-        """Yield each batch, in order, once it is stored; one more than there are workers is under way at a time."""
+        """Yield each batch, in order, once it is stored; one more than there are workers is under way at a time.
+
+        What *batches* fails with is raised after all that it gave: attempts that failed must count, or a mailbox that
+        fails again and again never gets beyond them.
+        """
         under_way: deque[tuple[list[Arrival], Future[list[Receipt]]]] = deque()
-        for batch in batches:
+        failure: Exception | None = None
+        for batch in _given(batches):
+            if isinstance(batch, Exception):
+                failure = batch
+                break
             if batch:
                 under_way.append((batch, self.workers.submit(Job(_messages(batch), self.terms))))
             if under_way and (not batch or len(under_way) > self.workers.count):
                 yield self._finished(*under_way.popleft())
         while under_way:
             yield self._finished(*under_way.popleft())
+        if failure:
+            raise failure
 
     def _finished(self, batch: list[Arrival], future: Future[list[Receipt]]) -> Stored:
         try:
@@ -116,6 +126,14 @@ class Sink:
             raise
         except Exception as error:
             raise Unavailable(f"workers: not even the raw message could be stored: {_reason(error)}") from error
+
+
+def _given(batches: Batches) -> Iterator[list[Arrival] | Exception]:
+    """Yield *batches*, and last what they failed with, if they did."""
+    try:
+        yield from batches
+    except Exception as error:  # noqa: BLE001 - raised again
+        yield error
 
 
 @contextmanager

@@ -12,8 +12,8 @@ import pytest
 from pymongo.database import Database
 
 from ingestd.archive import rebuild
-from ingestd.errors import StoreUnavailable
-from ingestd.message import Message, RawMessage, Receipt
+from ingestd.errors import StoreUnavailable, Unavailable
+from ingestd.message import Arrival, Failed, Message, Place, RawMessage, Receipt
 from ingestd.mime.parse import parse
 from ingestd.raw import Raw
 from ingestd.store.database import StoreSettings
@@ -50,6 +50,25 @@ def test_batches_come_back_in_order_from_several_processes(workers: Workers, dat
 
     assert [receipt.place.uid for receipt in receipts] == list(range(1, 101))
     assert database.messages.count_documents({}) == 100
+
+
+def test_what_was_read_before_reading_failed_is_stored_and_told_first(
+    workers: Workers, database: Database[Document]
+) -> None:
+    unread = Failed(Place("work", "INBOX", 1, 9, 2), "the server broke off")
+    told: list[Arrival] = []
+
+    def batches() -> Iterator[list[Arrival]]:
+        yield [raw(mail(1), 1)]
+        yield [unread]
+        raise Unavailable("too many broken connections")
+
+    with pytest.raises(Unavailable, match="too many"):  # noqa: PT012 - it comes after everything else
+        for batch, _ in Sink(workers, Terms()).store(batches()):
+            told += batch
+
+    assert [arrival.place.uid for arrival in told] == [1, 2]
+    assert database.messages.count_documents({}) == 1
 
 
 def deadly(content: Raw) -> Message:
