@@ -75,6 +75,8 @@ class Failed:
 
     place: Place
     reason: str  # for an operator; holds no content and no address
+    internal_date: datetime | None = None  # as far as the mailbox told, so that a person can find it there
+    server_size_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from ingestd.ingest import Plan, Stored, Wanted, ingest
 from ingestd.message import Receipt
 from ingestd.mime.parse import parse
 from ingestd.spool import Spool
-from ingestd.store import mailboxes, messages
+from ingestd.store import mailboxes, messages, placements
 from ingestd.store.leases import Lease, Owner, hold
 from ingestd.store.ledger import Ledger
 from ingestd.store.messages import Terms
@@ -214,6 +214,21 @@ def test_a_message_that_failed_five_times_is_quarantined(bench: Bench) -> None:
     assert isinstance(last, Stored)
     assert len(last.quarantined) == 1
     assert bench.database.placements.count_documents({"state": "quarantined", "attempts": 5}) == 1
+
+
+def test_what_a_person_wants_retried_while_the_pass_that_gave_it_up_goes_on_is_tried_by_the_next(bench: Bench) -> None:
+    mailbox = ListMailbox(None)
+    for _ in range(placements.ATTEMPTS - 1):
+        bench.run(mailbox)
+        bench.database.placements.update_many({"account": "work"}, {"$set": {"next_try": NOON}})
+    for step in bench.steps(mailbox):
+        if isinstance(step, Stored):
+            placements.retry(bench.database, list(bench.database.placements.find({"state": "quarantined"})), NOON)
+    mailbox.messages[1] = mail(1)
+
+    bench.run(mailbox)
+
+    assert len(bench.state()[0]) == 1
 
 
 def test_a_message_expunged_before_its_turn_is_vanished(bench: Bench) -> None:

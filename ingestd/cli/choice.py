@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import Refused
 
 if TYPE_CHECKING:
+    from pymongo.database import Database
+
     from ..config import Account, Config
 
 Target = Annotated[
@@ -30,3 +32,16 @@ def chosen(config: Config, target: str | None) -> tuple[tuple[Account, ...], str
         mend = f'did you mean "{near[0]}"?' if near else f"there are: {', '.join(known)}"
         raise Refused(f'{config.file}: no account is called "{name}"; {mend}')
     return found, "INBOX" if mailbox.upper() == "INBOX" else mailbox or None  # INBOX in any case: RFC 9051, 5.1
+
+
+def known(config: Config, database: Database[dict[str, Any]], target: str | None) -> tuple[str | None, str | None]:
+    """Return the account and the mailbox that *target* names; raise Refused for one that there is not.
+
+    An account may be stored and no longer configured.
+    """
+    if target is None:
+        return None, None
+    name, _, mailbox = target.partition("/")
+    if database.accounts.find_one({"_id": name}, {"_id": 1}) is None:
+        chosen(config, name)
+    return name, "INBOX" if mailbox.upper() == "INBOX" else mailbox or None

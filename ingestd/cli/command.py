@@ -119,7 +119,8 @@ def _take_signature(run: Callable[..., None], function: Callable[..., int | None
     options = inspect.signature(_options, eval_str=True).parameters.values()
     context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
     parameters = [context, *(each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (*own, *options))]
-    run.__name__, run.__doc__ = function.__name__, function.__doc__
+    # One that is called like something of Python has "_" at its end.
+    run.__name__, run.__doc__ = function.__name__.rstrip("_"), function.__doc__
     run.__annotations__ = {each.name: each.annotation for each in parameters}
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # typeshed does not know of it
 

@@ -239,7 +239,8 @@ class Fetch:
         if not isinstance(step, _Asked):
             return step
         if reason and step.wanted.suspicion:
-            return Failed(self._place(step.wanted.message.uid), reason)
+            message = step.wanted.message
+            return Failed(self._place(message.uid), reason, message.internal_date, message.size_bytes)
         return replace(step.wanted, suspicion=reason or step.wanted.suspicion)
 
     def _lost(self, error: Broken) -> None:

@@ -18,6 +18,7 @@ from pymongo.errors import DuplicateKeyError
 from ..errors import LeaseLost
 from ..uidset import UIDSet
 from . import database as db
+from . import placements
 from .leases import Lease
 from .placements import Epoch
 
@@ -76,14 +77,18 @@ def recall(
         epoch = Epoch(account, mailbox, found["epoch"] + 1 if found else 1, uidvalidity)
         return Memory(epoch, uidnext - 1, resolved(since, now), settings, first_sight=True)
     same = found["settings"] == settings
+    epoch = Epoch(account, mailbox, found["epoch"], uidvalidity)
+    done = UIDSet.parse(found["done"])
+    # What a person took out of quarantine is open again. The checkpoint cannot say so, since only passes write it.
+    retried = placements.open_attempts(database, epoch) & done
     return Memory(
-        epoch=Epoch(account, mailbox, found["epoch"], uidvalidity),
+        epoch=epoch,
         baseline=int(found["baseline"]),
         since=found["since"] if same else resolved(since, now),
         settings=settings,
-        selected=UIDSet.parse(found["selected"]) if same else UIDSet(),
+        selected=UIDSet.parse(found["selected"]) | retried if same else retried,
         formerly=UIDSet() if same else UIDSet.parse(found["selected"]),
-        done=UIDSet.parse(found["done"]),
+        done=done - retried,
         left_out={reason: UIDSet.parse(uids) for reason, uids in found["left_out"].items()} if same else {},
         sealed=found["sealed"],
         last_pass=found["last_pass"],

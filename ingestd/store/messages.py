@@ -214,7 +214,7 @@ def _placement(raw: RawMessage, now: datetime, ack: str | None) -> UpdateOne:
         {"_id": raw.place.id, "account": raw.place.account, "state": {"$ne": "stored"}},
         {
             "$set": documents.placement(raw, ack),
-            "$setOnInsert": {"attempts": 0, "first_seen_at": now, "history": []},
+            "$setOnInsert": {"attempts": 0, "first_seen_at": now, "last_try": None, "history": []},
             "$currentDate": {"committed_at": True},
         },
         upsert=True,

@@ -1,7 +1,7 @@
 """The ledger: one document for each place a message was seen in, and what became of it.
 
 `stored` is final: no update leaves it. `fetching` is an open attempt that waits for its time, `quarantined` one that
-has had all its tries. `vanished` stands until the UID is listed again.
+has had all its tries, until a person asks for more. `vanished` stands until the UID is listed again.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ Document = dict[str, Any]
 
 DELAYS = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=2))
 ATTEMPTS = len(DELAYS) + 1  # then the bytes count as not to be had
+HISTORY = 20  # events that a place remembers
 LOOK_UP = 500  # UIDs in one query; the embedded store takes the square of it
 
 
@@ -74,6 +75,13 @@ def waiting(database: Database[Document], epoch: Epoch, now: datetime) -> UIDSet
         return UIDSet.of(int(document["uid"]) for document in database.placements.find(later, {"uid": 1}))
 
 
+def open_attempts(database: Database[Document], epoch: Epoch) -> UIDSet:
+    """Return the UIDs that are to be tried again, whenever that is due."""
+    with db.translated():
+        open_ = {**epoch.filter, "state": "fetching"}
+        return UIDSet.of(int(document["uid"]) for document in database.placements.find(open_, {"uid": 1}))
+
+
 def vanish(database: Database[Document], vanished: Sequence[Vanished], now: datetime) -> list[Place]:
     """Record that messages were gone before we had their bytes; return the places where that was found before too."""
     if not vanished:
@@ -105,11 +113,33 @@ def postpone(database: Database[Document], failures: Sequence[Failed], now: date
             "present": True,
             "next_try": None if count >= ATTEMPTS else now + DELAYS[count - 1],
             "attempts": count,
+            "last_try": now,
+            "internal_date": failed.internal_date,
+            "server_size_bytes": None if failed.server_size_bytes is None else Int64(failed.server_size_bytes),
         }
         operations.append(_record(failed.place, facts, now))
     db.upsert(database.placements, operations)
     step("postponed")
     return quarantined
+
+
+def retry(database: Database[Document], quarantined: Sequence[Document], now: datetime) -> None:
+    """Put *quarantined* places (their documents) back among the open attempts: due *now*, with all tries before them.
+
+    Needs no lease: no pass writes a quarantined place, and what is stored, open or put back meanwhile is left alone. A
+    pass that is under way still counts it as done; the next one goes by its state (`mailboxes.recall`).
+    """
+    operations = []
+    for found in quarantined:
+        event = {"event": "retried", "at": now, "attempts": found["attempts"], "reason": found["reason"]}
+        changes = {
+            "$set": {"state": "fetching", "attempts": 0, "next_try": now},
+            "$push": {"history": {"$each": [event], "$slice": -HISTORY}},
+        }
+        operations.append(
+            UpdateOne({"_id": found["_id"], "account": found["account"], "state": "quarantined"}, changes)
+        )
+    db.upsert(database.placements, operations)
 
 
 def _record(place: Place, facts: Document, now: datetime, **first: Any) -> UpdateOne:
@@ -123,11 +153,11 @@ def _record(place: Place, facts: Document, now: datetime, **first: Any) -> Updat
         "ack_action": None,
         "committed_at": None,
     }
-    new = {**where, **nothing, **unknown, "first_seen_at": now, "history": [], **first}
     always = {"reason": None, "vanished_at": None, **facts}
+    new = {**where, **nothing, **unknown, "first_seen_at": now, "last_try": None, "history": [], **first}
     return UpdateOne(
         {"_id": place.id, "account": place.account, "state": {"$ne": "stored"}},
-        {"$set": always, "$setOnInsert": new},
+        {"$set": always, "$setOnInsert": {name: value for name, value in new.items() if name not in always}},
         upsert=True,
     )
 

@@ -130,16 +130,22 @@ def cold_site(dovecot: Dovecot, mail_user: str, tmp_path: Path) -> Site:
 @pytest.fixture
 def site(cold_site: Site, mongodb_uri: str, database: Database[Document]) -> Site:
     """A site whose store is the server of all tests."""
+    cold_site.store = store_table(mongodb_uri, database, cold_site.directory)
+    cold_site.write()
+    return cold_site
+
+
+def store_table(mongodb_uri: str, database: Database[Document], directory: Path) -> str:
+    """The keys of [store] for a configuration in *directory* that means *database*."""
     parsed = parse_uri(mongodb_uri)
     login, _, rest = mongodb_uri.partition("://")[2].rpartition("@")
     options = rest.partition("?")[2]
     hosts = ",".join(f"{host}:{port}" for host, port in parsed["nodelist"])
     user = f"{login.partition(':')[0]}@" if login else ""
-    cold_site.store = f'uri = "mongodb://{user}{hosts}/{database.name}?{options}"\ntls = "none"'
-    if parsed["password"]:
-        file = cold_site.directory / "store-secret"
-        file.touch(mode=0o600)
-        file.write_text(parsed["password"])
-        cold_site.store += '\npassword = { file = "store-secret" }'
-    cold_site.write()
-    return cold_site
+    table = f'uri = "mongodb://{user}{hosts}/{database.name}?{options}"\ntls = "none"'
+    if not parsed["password"]:
+        return table
+    file = directory / "store-secret"
+    file.touch(mode=0o600)
+    file.write_text(parsed["password"])
+    return f'{table}\npassword = {{ file = "store-secret" }}'
