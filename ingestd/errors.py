@@ -4,6 +4,7 @@ IngestError
  ├─ Unavailable   try again later (network, server busy, primary stepping down)
  │   └─ StoreUnavailable   the same, of the store: no account can go on without it
  ├─ Refused       a person must act (bad password, wrong certificate, no such mailbox)
+ │   └─ NeedsLogin         the same, of an OAuth 2 login: `ingestd auth login ACCOUNT`
  └─ LeaseLost     stop at once: another daemon serves the account
 
 A message that a server would not give is not an error but a value (`message.Failed`): it must never stop the others.
@@ -24,6 +25,10 @@ class StoreUnavailable(Unavailable):
 
 class Refused(IngestError):
     """The other side said no, and will say no again until someone acts."""
+
+
+class NeedsLogin(Refused):
+    """A login that does not last has ended; a person must log in anew."""
 
 
 class LeaseLost(IngestError):

@@ -33,14 +33,14 @@ def mail_user(dovecot: Dovecot) -> Iterator[str]:
 
 
 @contextmanager
-def private_dovecot(certificate: Certificate = "good") -> Iterator[Dovecot]:
-    """Run another server, for a test that has to stop it or to present a bad certificate."""
+def private_dovecot(certificate: Certificate = "good", more: str = "") -> Iterator[Dovecot]:
+    """Run another server, for a test that has to stop it, to present a bad certificate, or to configure it (*more*)."""
     if reason := Dovecot.missing():
         pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
     # pytest's own temporary directories are closed to the unprivileged user that Dovecot becomes under root.
     directory = Path(tempfile.mkdtemp(prefix="ingestd-"))
     try:
-        with Dovecot(directory, PASSWORD, certificate=certificate) as server:
+        with Dovecot(directory, PASSWORD, certificate=certificate, more=more) as server:
             yield server
     finally:
         shutil.rmtree(directory)

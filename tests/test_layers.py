@@ -36,6 +36,9 @@ RANK = {station: rank for rank, layer in enumerate(LAYERS) for station in layer}
 HOMES = {
     "imapclient": {"sources", "demo"},  # the demo delivers mail to the server it plays
     "imaplib": {"sources"},
+    "authlib": {"sources"},
+    "httpx2": {"sources"},
+    "cryptography": {"sources"},
     "pymongo": {"store", "archive"},
     "bson": {"store", "archive"},
     "mailparser": {"mime"},

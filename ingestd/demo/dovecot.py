@@ -60,11 +60,12 @@ class Dovecot:
     the calling user. The password may hold letters, digits, `-` and `_` only.
     """
 
-    def __init__(self, directory: Path, password: str, *, certificate: Certificate = "good") -> None:
+    def __init__(self, directory: Path, password: str, *, certificate: Certificate = "good", more: str = "") -> None:
+        """*more* is further lines of Dovecot's configuration."""
         if not re.fullmatch(r"[A-Za-z0-9_-]+", password):
             raise ValueError("Dovecot's configuration would read more into this password than it says")
         self.directory, self.password = directory.absolute(), password
-        self._certificate = certificate
+        self._certificate, self._more = certificate, more
         self._owner = _Owner.found()
         self._ports: Mapping[str, int] = {}
         self._process: subprocess.Popen[bytes] | None = None
@@ -375,7 +376,7 @@ def _version() -> tuple[int, ...]:
 
 
 def _configuration(server: Dovecot) -> str:
-    return (_for_2_4 if _version() >= (2, 4) else _for_2_3)(server) + _for_both(server)
+    return (_for_2_4 if _version() >= (2, 4) else _for_2_3)(server) + _for_both(server) + server._more
 
 
 def _for_2_3(server: Dovecot) -> str:
@@ -465,6 +466,9 @@ namespace inbox {{
 }}
 service anvil {{
   chroot =
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
 }}
 service stats {{
   chroot =

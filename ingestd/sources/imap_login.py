@@ -15,9 +15,10 @@ from contextlib import contextmanager
 from imapclient.exceptions import LoginError
 
 from ..errors import IngestError, Refused, Unavailable
+from . import sasl
 from .imap_answers import Answer, quoted, refusal
 from .imap_wire import Client
-from .server import Server, secured, sorted_errors
+from .server import Server, advice, logged_in, rejected, secured, sorted_errors
 from .wire import Switch
 
 LOGIN_TIMEOUTS = 2  # servers answer a wrong password late, on purpose
@@ -27,6 +28,10 @@ _ATOM = re.compile(r"[A-Za-z0-9@._+=~!#$&',/:;<>?^`|-]+")
 
 def log_in(account: str, server: Server, switch: Switch) -> Client:
     """Return a connection that is encrypted as asked and logged in; raise Unavailable or Refused."""
+    return logged_in(lambda: _logged_in(account, server, switch))
+
+
+def _logged_in(account: str, server: Server, switch: Switch) -> Client:
     context = secured(account, server)
     with sorted_errors(account, server), _imap_errors(account, server):
         client = Client(
@@ -65,7 +70,9 @@ def _authenticate(account: str, server: Server, client: Client) -> None:
     password = server.password()
     client.wire.allow(LOGIN_TIMEOUTS * server.timeout)
     try:
-        if "AUTH=PLAIN" in client.wire.capabilities:
+        if server.rejected:
+            _send_token(account, server, client, password)
+        elif "AUTH=PLAIN" in client.wire.capabilities:
             client.plain_login(server.user, password)
         else:
             _check_plain(account, server, client, password)
@@ -73,7 +80,17 @@ def _authenticate(account: str, server: Server, client: Client) -> None:
             client.login(user, password)  # imaplib quotes the password, but not the user
     except LoginError as error:
         # Not `from error`: with a traceback the server's words would get into the log.
-        raise _login_refusal(account, server, error) from None
+        raise _login_refusal(account, server, error, password) from None
+
+
+def _send_token(account: str, server: Server, client: Client, token: str) -> None:
+    offered = [name.removeprefix("AUTH=") for name in client.wire.capabilities if name.startswith("AUTH=")]
+    mechanism = sasl.bearer(offered)
+    if mechanism is None:
+        raise Refused(f"account {account}: {server.host} takes no OAuth 2 token over IMAP; use a password")
+    words = [sasl.token(mechanism, server.user, token, server.host, server.port)]
+    # What comes after the token is a challenge that says why not; it wants an answer all the same.
+    client.sasl_login(mechanism, lambda _: words.pop() if words else sasl.GIVING_UP)
 
 
 def _check_plain(account: str, server: Server, client: Client, password: str) -> None:
@@ -92,10 +109,11 @@ def _imap_errors(account: str, server: Server) -> Iterator[None]:
         raise Unavailable(f"{what} turned us away before login, or is no IMAP server") from None
 
 
-def _login_refusal(account: str, server: Server, error: LoginError) -> IngestError:
+def _login_refusal(account: str, server: Server, error: LoginError, password: str) -> IngestError:
     if isinstance(error.__context__, imaplib.IMAP4.abort):
         return Unavailable(f"account {account}: {server.host} ended the connection at login")
     text = str(error).encode("utf-8", "replace")
     found = re.search(rb"\[([A-Z][A-Z0-9-]*)", text)
     answer = Answer("NO", code=found[1].decode() if found else "", text=text)
-    return refusal(f"account {account}: login", server.host, answer, f"check the password{server.password_from}")
+    said = refusal(f"account {account}: login", server.host, answer, advice(server))
+    return rejected(server, password, said)

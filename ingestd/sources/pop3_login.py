@@ -14,7 +14,7 @@ from hashlib import md5
 from ..errors import IngestError, Refused, Unavailable
 from . import sasl
 from .pop3_session import Reply, Session
-from .server import Server, secured, sorted_errors
+from .server import Server, advice, logged_in, rejected, secured, sorted_errors
 from .wire import Channel, Switch
 
 LOGIN_TIMEOUTS = 2  # servers answer a wrong password late, on purpose
@@ -29,6 +29,10 @@ def log_in(account: str, server: Server, switch: Switch) -> tuple[Session, Offer
 
     Raises Unavailable or Refused.
     """
+    return logged_in(lambda: _logged_in(account, server, switch))
+
+
+def _logged_in(account: str, server: Server, switch: Switch) -> tuple[Session, Offered]:
     context = secured(account, server)
     with sorted_errors(account, server):
         channel = Channel(
@@ -71,7 +75,7 @@ def _authenticate(account: str, server: Server, session: Session, offered: Offer
     password = server.password()
     session.channel.allow(LOGIN_TIMEOUTS * server.timeout)
     mechanisms = offered.get("SASL", ())
-    if server.bearer:
+    if server.rejected:
         reply = _with_token(account, server, session, password, mechanisms)
     elif server.tls == "none" and (stamp := _TIMESTAMP.search(session.greeting.text)):
         reply = _with_digest(session, server.user, password, stamp[0])
@@ -80,8 +84,8 @@ def _authenticate(account: str, server: Server, session: Session, offered: Offer
     else:
         reply = _with_password(account, server, session, password)
     if not reply.ok:
-        advice = "log in anew: ingestd auth login" if server.bearer else f"check the password{server.password_from}"
-        raise refusal(f"account {account}: login", server.host, reply, advice)
+        said = refusal(f"account {account}: login", server.host, reply, advice(server))
+        raise rejected(server, password, said)
 
 
 def _with_token(account: str, server: Server, session: Session, token: str, mechanisms: tuple[str, ...]) -> Reply:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from . import sasl
 from .pop3_lines import stream
 from .wire import Broken, Channel, Sink
 
@@ -80,8 +81,7 @@ class Session:
         """Log in with SASL (RFC 5034)."""
         first, initial = b"AUTH " + mechanism.encode(), b64encode(words)
         whole = first + b" " + initial
-        # Empty at last: what is to be said to a challenge that tells why not (RFC 7628, section 3.2.3).
-        for line in (*((whole,) if len(whole) <= COMMAND_BYTES else (first, initial)), b""):
+        for line in (*((whole,) if len(whole) <= COMMAND_BYTES else (first, initial)), b64encode(sasl.GIVING_UP)):
             self.channel.send(line + b"\r\n")
             answer = self.channel.readline().rstrip(b"\r\n")
             if answer[:1] != b"+" or answer[:3].upper() == b"+OK":

@@ -8,6 +8,7 @@ from typing import Literal
 Mechanism = Literal["PLAIN", "OAUTHBEARER", "XOAUTH2"]
 
 BEARERS: tuple[Mechanism, ...] = ("OAUTHBEARER", "XOAUTH2")  # the standard one first
+GIVING_UP = b"\1"  # the answer to a challenge that says why not (RFC 7628, section 3.2.3); XOAUTH2 takes anything
 
 
 def bearer(offered: Collection[str]) -> Mechanism | None:

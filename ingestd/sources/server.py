@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
-from ..errors import Refused, Unavailable
+from ..errors import IngestError, Refused, Unavailable
 from .wire import Broken, tls_context
 
 Tls = Literal["implicit", "starttls", "none"]
@@ -44,7 +44,38 @@ class Server:
     password_from: str = ""  # where it is kept, for people, such as " in file /etc/ingestd/work.secret"
     timeout: float = 60.0  # seconds without progress
     table: str = "account.imap"  # of the configuration
-    bearer: bool = False  # the password is an access token (OAuth 2)
+    # The password is an access token (OAuth 2); this is told of one that the server did not take.
+    rejected: Callable[[str], None] | None = field(default=None, repr=False)
+
+
+class TokenRejected(Refused):
+    """The server did not take an access token. It may only have ended early: a fresh one may do."""
+
+
+T = TypeVar("T")
+
+
+def logged_in(attempt: Callable[[], T]) -> T:
+    """Do *attempt*, and once more when only its access token was not taken; raise what is raised then."""
+    try:
+        return attempt()
+    except TokenRejected:
+        return attempt()
+
+
+def advice(server: Server) -> str:
+    """What to do about a login that is refused."""
+    if server.rejected:
+        return "check account.oauth.scope, and whether the user may use this protocol"
+    return f"check the password{server.password_from}"
+
+
+def rejected(server: Server, password: str, refusal: IngestError) -> IngestError:
+    """The same as *refusal*, a `TokenRejected` if that may be mended by another access token."""
+    if server.rejected is None or not isinstance(refusal, Refused):
+        return refusal
+    server.rejected(password)
+    return TokenRejected(str(refusal))
 
 
 def secured(account: str, server: Server) -> ssl.SSLContext | None:
