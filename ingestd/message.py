@@ -14,6 +14,7 @@ from urllib.parse import quote
 from .raw import Content
 
 Via = Literal["imap", "pop3", "import", "lmtp"]
+SAFE = "/ &=~!$'()*+,:@"  # what stands in a place as it is
 
 
 # --- where it lies
@@ -28,15 +29,19 @@ class Place:
     epoch: int  # 1 at first sight; rises when the UIDs of the mailbox lose their meaning
     uidvalidity: int
     uid: int
+    uidl: str | None = None  # the unique-id of a message in a POP3 maildrop, where the numbers above are 0
 
     @property
     def id(self) -> str:
         """The place as a URL in the manner of RFC 5092, e.g. `imap://work/INBOX;UIDVALIDITY=9/;UID=20`.
 
-        From the second epoch on its number is part of it, since a server may repeat a UIDVALIDITY.
+        From the second epoch on its number is part of it, since a server may repeat a UIDVALIDITY. What lies in a POP3
+        maildrop is `pop3://work/;UIDL=QhdPYR:00WBw1Ph7x7`.
         """
+        if self.uidl is not None:
+            return f"pop3://{self.account}/;UIDL={quote(self.uidl, safe=SAFE)}"
         epoch = f";EPOCH={self.epoch}" if self.epoch > 1 else ""
-        mailbox = quote(self.mailbox, safe="/ &=~!$'()*+,:@")
+        mailbox = quote(self.mailbox, safe=SAFE)
         return f"imap://{self.account}/{mailbox};UIDVALIDITY={self.uidvalidity}{epoch}/;UID={self.uid}"
 
 
