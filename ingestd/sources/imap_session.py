@@ -15,7 +15,7 @@ from contextlib import suppress
 from .imap_answers import Answer, Pieces, tagged, untagged
 from .imap_login import log_in
 from .server import Server
-from .wire import Broken, Sink, Switch
+from .wire import Broken, Channel, Sink, Switch
 
 Opener = Callable[[Pieces, int], Sink]  # gives the sink for a body of so many bytes, knowing what came before it
 
@@ -40,6 +40,11 @@ class Session:
         self._wire = self._client.wire
         self._numbers = itertools.count(1)
 
+    @property
+    def channel(self) -> Channel:
+        """What it speaks over."""
+        return self._wire.channel
+
     def close(self) -> None:
         """Drop the connection without a word."""
         self._wire.shutdown()
@@ -57,7 +62,7 @@ class Session:
         self.allow(PATIENCE * self.server.timeout)
         responses: list[Pieces] = []
         while True:
-            pieces = self.receive(_no_body)
+            pieces = self.receive(no_body)
             if answer := tagged(pieces, tag):
                 return answer.with_responses(responses)
             responses.append(untagged(pieces))
@@ -92,5 +97,6 @@ class Session:
         return text + b"{0}", b""
 
 
-def _no_body(before: Pieces, size: int) -> Sink:
+def no_body(before: Pieces, size: int) -> Sink:
+    """The opener where no message is expected."""
     raise Broken("the server sent a message that nobody asked for")

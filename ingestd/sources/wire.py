@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
@@ -18,6 +18,7 @@ CONNECT_SECONDS = 15.0  # for each address of the server, at most
 MAX_LINE = 16 << 20  # bytes; a SEARCH answer of two million UIDs is one line
 MAX_LITERAL = 1 << 20  # bytes; of anything but a message
 MAX_ANSWER = 64 << 20  # bytes of lines and such literals between one `allow` and the next
+MAX_UNASKED = 4 << 20  # bytes of what nobody asked for, at once
 MIN_RATE = 1024  # bytes a second; slower than that, a connection is as good as dead
 PIECE = 64 * 1024  # bytes read at a time
 
@@ -142,6 +143,33 @@ class Channel:
         if not self._buffer:
             self._fill()
         return self._take(len(self._buffer))
+
+    def arrived(self) -> Iterator[bytes]:
+        """Yield the whole lines that are there by now, with their line ends, without waiting for any.
+
+        Reads all that TLS holds back, too: a selector does not see that. Waiting for more is the caller's.
+        """
+        ended = self._drain()
+        while (end := self._buffer.find(b"\n")) >= 0:
+            yield self._take(end + 1)
+        if len(self._buffer) > PIECE:
+            raise Broken(f"the server sent a line longer than {PIECE} bytes, unasked")
+        if ended:
+            raise Broken("the server closed the connection")
+
+    def _drain(self) -> bool:
+        """Read what is there; return whether the other side has closed the connection."""
+        self.sock.setblocking(False)
+        try:
+            while count := self.sock.recv_into(self._piece):
+                self._buffer += self._piece[:count]
+                if len(self._buffer) > MAX_UNASKED:
+                    raise Broken(f"the server sent more than {MAX_UNASKED} bytes that nobody asked for")
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return False
+        except OSError as error:
+            raise Broken(_said(error)) from error
+        return True
 
     def unread(self, data: bytes) -> None:
         """Put back the end of a `piece` that belongs to what follows."""
