@@ -97,7 +97,7 @@ Arrival = RawMessage | Vanished | Failed | LeftOut
 
 # --- as it is understood
 
-Encoding = Literal["identity", "base64", "quoted-printable", "uuencode", "yenc"]
+Encoding = Literal["identity", "base64", "quoted-printable", "uuencode", "yenc", "lzfu", "utf-16"]
 Kind = Literal["personal", "list", "bulk", "auto_reply", "bounce", "receipt", "calendar", "report"]
 
 
@@ -105,7 +105,8 @@ Kind = Literal["personal", "list", "bulk", "auto_reply", "bounce", "receipt", "c
 class Span:
     """A slice of the raw message, and the transfer encoding to undo to get at its content.
 
-    With *within*, the slice is one of the content of that span instead, e.g. a file in an attached winmail.dat.
+    With *within*, the slice is one of the content of that span instead, e.g. a file in an attached winmail.dat. Bodies
+    in there may be compressed ("lzfu"), or in UTF-16, which becomes UTF-8.
     """
 
     start: int
@@ -257,7 +258,7 @@ class Message:
     lang: str | None = None
     snippet: str = ""  # the start of the text, one line, at most 200 characters
     text: str = ""
-    text_source: Literal["plain", "html"] | None = None
+    text_source: Literal["plain", "html", "tnef"] | None = None
     text_truncated: bool = False
     text_blob: str | None = None  # digest of the whole text part as sent, when truncated
     html: str | None = None

@@ -1,27 +1,33 @@
-"""The body of a message as text and as HTML, decoded and cut to what a document may hold."""
+"""The body of a message as text and as HTML, decoded and cut to what a document may hold.
+
+Where the message itself says nothing, as what Outlook sends to Outlook, the body in its winmail.dat is its text.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 from urllib.parse import unquote
 
 from ..raw import Raw
+from .attachments import Found
 from .bodies import Bodies
 from .charsets import Hints, decode
 from .clean import clean, limited
 from .enclosed import Enclosed
 from .parts import Part
+from .rtf import from_rtf
 from .text import from_html, unflowed
 from .transfer import start_of
 
 TEXT_BYTES = 1 << 20  # as UTF-8
 HTML_BYTES = 4 << 20  # as UTF-8
 READ_BYTES = 8 << 20  # of all parts together
-_READABLE = 2 << 20  # characters of HTML that are turned into text
+_READABLE = 2 << 20  # characters of HTML, or bytes of RTF, that are turned into text
 GUESSES = 50  # parts whose charset is guessed
+_PLAIN, _HTML, _RICH = "text/plain", "text/html", "application/rtf"  # the best first
 _META_BYTES = 4096  # of HTML; browsers look at the first 1024
 _META = re.compile(rb"<meta\b[^<>]*\bcharset\s*=\s*[\"']?([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
 _CID = re.compile(r"cid:([^\"'\s<>()]{1,300})", re.IGNORECASE)
@@ -29,12 +35,12 @@ _CID = re.compile(r"cid:([^\"'\s<>()]{1,300})", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """What the message says. *cut* is the part whose text did not fit, so that it is kept whole elsewhere."""
+    """What the message says. *cut* is what holds a text that did not fit, so that it is kept whole elsewhere."""
 
     text: str
-    source: Literal["plain", "html"] | None
+    source: Literal["plain", "html", "tnef"] | None
     html: str | None
-    cut: Part | None
+    cut: Part | Found | None
     defects: frozenset[str]
     limits: frozenset[str]
 
@@ -58,6 +64,34 @@ def body(raw: Raw, found: Bodies, files: Mapping[Part, Sequence[Enclosed]]) -> B
     At most a few MiB are read of each, however large.
     """
     return _Reader(raw, files).body(found)
+
+
+def or_in_tnef(raw: Raw, said: Body, found: Iterable[Found]) -> Body:
+    """Return *said* or, if that says nothing, the best body among the files *found* in a winmail.dat of the message."""
+    if said.text.strip() or (said.html and said.html.strip()):
+        return said
+    bodies = [each for each in found if each.enclosed and each.enclosed.body and _is_of_message(each)]
+    for kind in (_PLAIN, _HTML, _RICH):
+        for each in bodies:
+            if each.attachment.content_type == kind and (read := _from_tnef(raw, each, said)).text.strip():
+                return read
+    return said
+
+
+def _is_of_message(found: Found) -> bool:
+    """Whether *found* lies in a part of the message, and not in a message within a winmail.dat."""
+    return "~" not in (found.attachment.derived_from or "")
+
+
+def _from_tnef(raw: Raw, found: Found, said: Body) -> Body:
+    kind, charset = found.attachment.content_type, found.enclosed.charset if found.enclosed else None
+    data, whole = start_of(raw, found.attachment.span, TEXT_BYTES if kind == _PLAIN else _READABLE)
+    decoded = decode(data, charset, whole=whole, hints=_hints(data, html=kind == _HTML)) if kind != _RICH else None
+    text = decoded.text.rstrip("\x00") if decoded else from_rtf(data)
+    text = _cleaned(from_html(text) if kind == _HTML else text)
+    fitting = limited(text, TEXT_BYTES)
+    defects = said.defects | ({decoded.defect} if decoded and decoded.defect else frozenset())
+    return replace(said, text=fitting, source="tnef", cut=None if whole and fitting == text else found, defects=defects)
 
 
 class _Reader:
@@ -101,7 +135,7 @@ class _Reader:
             decoded = decode(data, part.type.text("charset"), whole=whole, hints=self._hints(part, data))
             if decoded.defect:
                 self._defects.add(decoded.defect)
-            text = clean(decoded.text.replace("\r\n", "\n").replace("\r", "\n"))
+            text = _cleaned(decoded.text)
             if _is_flowed(part):
                 text = unflowed(text, delete_space=(part.type.text("delsp") or "").lower() == "yes")
             self._contents[part] = _Content(part, text, whole)
@@ -110,8 +144,16 @@ class _Reader:
     def _hints(self, part: Part, data: bytes) -> Hints | None:
         if len(self._contents) >= GUESSES:
             return None
-        found = _META.search(data, 0, _META_BYTES) if is_html(part) else None
-        return Hints(found[1].decode("ascii") if found else None)
+        return _hints(data, html=is_html(part))
+
+
+def _hints(data: bytes, *, html: bool) -> Hints:
+    found = _META.search(data, 0, _META_BYTES) if html else None
+    return Hints(found[1].decode("ascii") if found else None)
+
+
+def _cleaned(text: str) -> str:
+    return clean(text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def _joined(contents: Iterable[_Content], size_bytes: int) -> tuple[str, Part | None]:
@@ -127,8 +169,8 @@ def _joined(contents: Iterable[_Content], size_bytes: int) -> tuple[str, Part | 
 
 
 def is_html(part: Part) -> bool:
-    return part.content_type == "text/html"
+    return part.content_type == _HTML
 
 
 def _is_flowed(part: Part) -> bool:
-    return part.content_type == "text/plain" and (part.type.text("format") or "").lower() == "flowed"
+    return part.content_type == _PLAIN and (part.type.text("format") or "").lower() == "flowed"

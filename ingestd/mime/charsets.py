@@ -72,6 +72,23 @@ _MEANT = {
     "unknown-8bit": "",
     "binary": "",
 }
+_CODE_PAGES = {
+    10000: "macintosh",
+    1361: "johab",
+    20127: "us-ascii",
+    20866: "koi8-r",
+    21866: "koi8-u",
+    50220: "iso-2022-jp",
+    50221: "iso-2022-jp",
+    50222: "iso-2022-jp",
+    50225: "iso-2022-kr",
+    51932: "euc-jp",
+    51949: "euc-kr",
+    52936: "hz-gb-2312",
+    54936: "gb18030",
+    65000: "utf-7",
+    65001: "utf-8",
+}
 _ASCII_LABELS = frozenset({"", "us-ascii", "ascii", "ansi_x3.4-1968"})
 _NOT_ASCII = frozenset({"utf-7", "hz", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"})
 _PLAUSIBLE = frozenset({"utf-8", "utf-8-sig", "iso2022_jp_ext"})  # where nothing is declared
@@ -127,6 +144,13 @@ def codec(label: str) -> str | None:
     except (LookupError, ValueError, UnicodeError):
         return None
     return _MEANT.get(name, name) if name in _CODECS else None
+
+
+def code_page(number: int) -> str:
+    """The label of the charset that Windows knows as *number*, e.g. "cp1251"."""
+    if 28591 <= number <= 28605:
+        return f"iso-8859-{number - 28590}"
+    return _CODE_PAGES.get(number, f"cp{number}")
 
 
 def eight_bit(data: bytes) -> str:

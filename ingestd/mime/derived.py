@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from ..message import Attachment, Span
 from ..raw import Raw
-from . import attachments, enclosed, tnef
+from . import attachments, enclosed, lzfu, tnef
 from .attachments import Found
 from .enclosed import Enclosed
 from .parts import Part
@@ -19,6 +19,7 @@ from .transfer import decoded
 
 FILES = 200  # of one message
 WORK_BYTES = 256 << 20  # decoded to get at all of them, e.g. forty files in a winmail.dat of 12 MB
+_DECOMPRESSING = 16
 DEPTH = 4  # of a winmail.dat within a winmail.dat
 _NAMES = frozenset({"winmail.dat", "win.dat"})
 
@@ -78,12 +79,24 @@ def _found(
         if holder.encoding == "identity":  # its content is a slice of what it lies in itself
             span = Span(holder.start + file.start, holder.start + file.end, file.encoding, holder.within)
         if budget.allows(span):
-            yield attachments.derived(raw, number, f"{number}~{count}", file, span)
+            found = attachments.derived(raw, number, f"{number}~{count}", file, span)
+            yield _judged(raw, found, budget) if span.encoding == "lzfu" else found
+
+
+def _judged(raw: Raw, found: Found, budget: Budget) -> Found:
+    """*found*, which is compressed, with its defect if it is not what it says of itself."""
+    size_bytes, source = found.attachment.size_bytes, decoded(raw, replace(found.attachment.span, encoding="identity"))
+    if size_bytes >= lzfu.LIMIT_BYTES:
+        budget.limits.add("derived")
+    elif found.enclosed and not lzfu.is_sound(source, size_bytes):
+        return replace(found, enclosed=replace(found.enclosed, defect="rtf: damaged"))
+    return found
 
 
 def _cost(span: Span) -> int:
-    """The bytes to decode before the last one of *span* is there."""
-    return span.end + _cost(span.within) if span.within else span.end - span.start
+    """The bytes to decode before the last one of *span* is there; decompressing one takes as long as decoding many."""
+    cost = (span.end - span.start) * (_DECOMPRESSING if span.encoding == "lzfu" else 1)
+    return cost + span.start + _cost(span.within) if span.within else cost
 
 
 def _is_tnef(holder: Attachment) -> bool:

@@ -41,6 +41,8 @@ class Enclosed:
     content_type: str = "application/octet-stream"
     content_id: str | None = None
     defect: str | None = None
+    body: bool = False  # it is what the message says, if that says nothing itself
+    charset: str | None = None  # of such a body
 
 
 @dataclass(frozen=True, slots=True)

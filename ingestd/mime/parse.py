@@ -15,7 +15,7 @@ from ..raw import InMemory, Raw
 from . import attachments, derived, kinds, reports, subject
 from .attachments import Found
 from .bodies import Bodies, bodies
-from .body import Body, body, is_html
+from .body import Body, body, is_html, or_in_tnef
 from .clean import one_line
 from .derived import Budget
 from .enclosed import Enclosed
@@ -88,9 +88,9 @@ def _understood(raw: Raw) -> Message:
     defects, limits = set(tree.defects), set(tree.limits)
     letters = (_letter(place, budget) for place in _messages(_Inner(raw, tree.root), defects, limits))
     outer = next(letters)
-    said = outer.body
-    assert said is not None
-    cut = attachments.attachment(raw, said.cut, inline=False) if said.cut else None
+    assert outer.body is not None
+    said = or_in_tnef(raw, outer.body, outer.found)
+    cut = attachments.attachment(raw, said.cut, inline=False) if isinstance(said.cut, Part) else said.cut
     found = [*outer.found, *([cut] if cut else [])]
     embedded = list(_embedded(letters, found))
     defects.update(each.enclosed.defect for each in found if each.enclosed and each.enclosed.defect)

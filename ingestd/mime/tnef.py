@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from .charsets import decode
+from ..message import Encoding
+from . import lzfu
+from .charsets import code_page, decode
 from .clean import one_line
 from .enclosed import Enclosed
 from .stream import Stream
@@ -28,13 +30,15 @@ _TITLE, _DATA, _BEGINS, _MESSAGE_PROPERTIES, _PROPERTIES_OF_ATTACHMENT = 0x8010,
 _BODY, _CODE_PAGE = 0x800C, 0x9007
 
 # Properties and their types (MS-OXPROPS).
-_PLAIN_BODY, _HTML_BODY = 0x1000, 0x1013
+_PLAIN_BODY, _RICH_BODY, _HTML_BODY, _BODY_CODE_PAGE = 0x1000, 0x1009, 0x1013, 0x3FDE
+_OF_BODIES = frozenset({_PLAIN_BODY, _RICH_BODY, _HTML_BODY, _BODY_CODE_PAGE})
 _CONTENT, _SHORT_NAME, _LONG_NAME, _MEDIA_TYPE, _CONTENT_ID = 0x3701, 0x3704, 0x3707, 0x370E, 0x3712
 _STRING, _UNICODE, _OBJECT, _BINARY = 0x1E, 0x1F, 0x0D, 0x102
 _FIXED = {0x02: 4, 0x03: 4, 0x04: 4, 0x05: 8, 0x06: 8, 0x07: 8, 0x0A: 4, 0x0B: 4, 0x14: 8, 0x40: 8, 0x48: 16}
 _VARIABLE = frozenset({_STRING, _UNICODE, _OBJECT, _BINARY})
 _MANY, _NAMED = 0x1000, 0x8000
 _INTERFACE_BYTES = 16  # before an object: what it is
+_BODY_TYPES = {"txt": "text/plain", "html": "text/html", "rtf": "application/rtf"}
 _IS_MESSAGE = bytes.fromhex("0703020000000000c000000000000046")
 
 
@@ -68,7 +72,7 @@ class _Property:
 
 
 def files(pieces: Iterable[bytes]) -> Iterator[Enclosed]:
-    """The files of the TNEF in *pieces*, and its bodies that are not compressed, in order; none if it is no TNEF.
+    """The files of the TNEF in *pieces*, and its bodies, in order; none if it is no TNEF.
 
     One that is cut off or broken gives what lies before that.
     """
@@ -80,7 +84,7 @@ def files(pieces: Iterable[bytes]) -> Iterator[Enclosed]:
     for file in reader.files():
         if file.end > file.start and count < FILES:
             count += 1
-            yield file.enclosed()
+            yield file
 
 
 class _Reader:
@@ -90,7 +94,7 @@ class _Reader:
         self._stream = stream
         self._charset = "cp1252"
 
-    def files(self) -> Iterator[_File]:
+    def files(self) -> Iterator[Enclosed]:
         file: _File | None = None
         for _ in range(_ATTRIBUTES):
             head = self._stream.read(9)
@@ -100,7 +104,7 @@ class _Reader:
             start, end = self._stream.at, self._stream.at + int.from_bytes(head[5:9], "little")
             if level == _ATTACHMENT_LEVEL:
                 if file is None or name == _BEGINS:
-                    yield from [file] if file else ()
+                    yield from [file.enclosed()] if file else ()
                     file = _File()
                 self._describe(file, name, start, end)
             else:
@@ -109,7 +113,7 @@ class _Reader:
             self._stream.skip(max(end + 2 - self._stream.at, 0))
             if self._stream.at < end:
                 return  # cut off: the file at hand is not whole
-        yield from [file] if file else ()
+        yield from [file.enclosed()] if file else ()
 
     def _describe(self, file: _File, name: int, start: int, end: int) -> None:
         if name == _TITLE:
@@ -136,17 +140,19 @@ class _Reader:
         elif found.id == _CONTENT_ID:
             file.content_id = self._text(found.value, found.type).strip("<>")
 
-    def _bodies(self, name: int, start: int, end: int) -> Iterator[_File]:
+    def _bodies(self, name: int, start: int, end: int) -> Iterator[Enclosed]:
         if name == _CODE_PAGE:
-            self._charset = f"cp{int.from_bytes(self._stream.read(min(end - start, 4)), 'little')}"
+            self._charset = code_page(int.from_bytes(self._stream.read(min(end - start, 4)), "little"))
         elif name == _BODY:
-            yield _File(start, end, "body.txt", media_type="text/plain")
+            yield _body(start, end, "identity", "txt", self._charset)
         elif name == _MESSAGE_PROPERTIES:
+            found: dict[int, _Property] = {}
             for each in self._properties(end):
-                if each.id == _HTML_BODY:
-                    yield _File(each.start, each.end, "body.html", media_type="text/html")
-                elif each.id == _PLAIN_BODY and each.type == _STRING:
-                    yield _File(each.start, each.end - 1, "body.txt", media_type="text/plain")  # a NUL ends it
+                if each.id in _OF_BODIES:
+                    found.setdefault(each.id, each)
+            page = found.pop(_BODY_CODE_PAGE, None)
+            of_html = code_page(int.from_bytes(page.value, "little")) if page else self._charset
+            yield from filter(None, (_body_in(each, self._charset, of_html) for each in found.values()))
 
     def _properties(self, end: int) -> Iterator[_Property]:
         """The properties up to *end*; it stops at the first whose length cannot be known."""
@@ -184,3 +190,22 @@ class _Reader:
     def _text(self, value: bytes, kind: int) -> str:
         charset = "utf-16-le" if kind == _UNICODE else self._charset
         return one_line(decode(value, charset).text.partition("\x00")[0])
+
+
+def _body_in(found: _Property, charset: str, of_html: str) -> Enclosed | None:
+    """What *found* says of the message, if that is a body. A NUL ends a string, but not what is binary."""
+    if found.id == _RICH_BODY and found.value[lzfu.KIND] in (lzfu.COMPRESSED, lzfu.STORED):
+        return _body(found.start, found.end, "lzfu", "rtf", None)
+    if found.id not in (_PLAIN_BODY, _HTML_BODY):
+        return None
+    extension = "txt" if found.id == _PLAIN_BODY else "html"
+    if found.type == _UNICODE:
+        return _body(found.start, found.end - 2, "utf-16", extension, "utf-8")
+    if found.type == _STRING:
+        return _body(found.start, found.end - 1, "identity", extension, charset)
+    return _body(found.start, found.end, "identity", extension, of_html) if found.type == _BINARY else None
+
+
+def _body(start: int, end: int, encoding: Encoding, extension: str, charset: str | None) -> Enclosed:
+    kind = _BODY_TYPES[extension]
+    return Enclosed(start, end, encoding, f"body.{extension}", kind, body=True, charset=charset)

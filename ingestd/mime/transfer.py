@@ -7,14 +7,16 @@ bytes alone, so content that was hashed while parsing comes out the same when it
 from __future__ import annotations
 
 import binascii
+import codecs
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
 from itertools import chain
 
 from ..message import Encoding, Span
 from ..raw import Raw, pieces
+from . import lzfu
 
 LINE = 64 * 1024  # bytes of one line that a decoder holds while it waits for the end
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
@@ -53,15 +55,8 @@ def decoded(raw: Raw, span: Span) -> Iterator[bytes]:
         source = _slice(decoded(raw, span.within), span.start, span.end)
     else:
         source = pieces(raw, span.start, span.end)
-    if span.encoding == "base64":
-        return _from_base64(source)
-    if span.encoding == "quoted-printable":
-        return _from_quoted_printable(source)
-    if span.encoding == "uuencode":
-        return _from_uuencode(source)
-    if span.encoding == "yenc":
-        return _from_yenc(source)
-    return source
+    undo = _UNDO.get(span.encoding)
+    return undo(source) if undo else source
 
 
 def digest(raw: Raw, span: Span) -> tuple[str, int]:
@@ -234,3 +229,20 @@ def _yline(line: bytes) -> bytes:
     if b"=" in line:
         line = _YENC_ESCAPE.sub(lambda match: bytes([(match[1][0] - 64) % 256]), line)
     return line.translate(_UNYENC)
+
+
+def _from_utf_16(source: Iterator[bytes]) -> Iterator[bytes]:
+    decoder = codecs.getincrementaldecoder("utf-16-le")("replace")
+    for piece in source:
+        yield decoder.decode(piece).encode()
+    yield decoder.decode(b"", final=True).encode()
+
+
+_UNDO: dict[Encoding, Callable[[Iterator[bytes]], Iterator[bytes]]] = {
+    "base64": _from_base64,
+    "quoted-printable": _from_quoted_printable,
+    "uuencode": _from_uuencode,
+    "yenc": _from_yenc,
+    "lzfu": lzfu.decompressed,
+    "utf-16": _from_utf_16,
+}

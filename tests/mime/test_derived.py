@@ -1,10 +1,9 @@
-"""Files within the content of parts: uuencoded or in yEnc in text, in a winmail.dat, in a message that was encoded."""
+"""Files within the content of parts: uuencoded, in yEnc or BinHex in text, or in a message that was sent encoded."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-import struct
 from hashlib import sha256
 
 import pytest
@@ -31,31 +30,6 @@ def in_yenc(content: bytes, name: str = "photo.jpg") -> bytes:
         escaped = (b"=%c" % ((byte + 64) % 256) if byte in b"\x00\r\n=" else b"%c" % byte for byte in line)
         lines.append(b"".join(escaped))
     return b"\r\n".join([*lines, b"=yend size=%d" % len(content), b""])
-
-
-def attribute(level: int, name: int, value: bytes) -> bytes:
-    return struct.pack("<BIL", level, name, len(value)) + value + struct.pack("<H", sum(value) & 0xFFFF)
-
-
-def properties(*values: tuple[int, int, bytes]) -> bytes:
-    """Properties of variable length: name, type, value."""
-    out = struct.pack("<L", len(values))
-    for name, kind, value in values:
-        out += struct.pack("<HHLL", kind, name, 1, len(value)) + value + bytes(-len(value) % 4)
-    return out
-
-
-def tnef(*attributes: bytes) -> bytes:
-    return b"\x78\x9f\x3e\x22\x01\x00" + b"".join(attributes)
-
-
-def file_in_tnef(content: bytes, *more: tuple[int, int, bytes], title: bytes = b"PHOTO~1.JPG\x00") -> bytes:
-    return (
-        attribute(2, 0x69002, bytes(14))
-        + attribute(2, 0x18010, title)
-        + attribute(2, 0x6800F, content)
-        + (attribute(2, 0x69005, properties(*more)) if more else b"")
-    )
 
 
 def checked(data: bytes | str) -> tuple[InMemory, Message]:
@@ -248,78 +222,6 @@ def test_text_after_a_large_file_is_not_cut() -> None:
     assert len(crlf(text)) > 2 << 20
     assert (message.text, message.text_truncated) == ("before\nafter\n", False)
     assert [content(raw, file) for file in message.attachments] == [CONTENT * 400]
-
-
-def test_the_files_of_a_winmail_dat_are_attachments_beside_it() -> None:
-    winmail = tnef(
-        attribute(1, 0x69007, struct.pack("<LL", 1251, 0)),
-        file_in_tnef(CONTENT, (0x3707, 0x1F, "фото.jpg\0".encode("utf-16-le")), (0x370E, 0x1E, b"image/jpeg\0")),
-        file_in_tnef(b"second", title="имя.txt\0".encode("cp1251")),
-    )
-
-    raw, message = checked(multipart("mixed", part("hi"), attached(winmail, "application/ms-tnef")))
-
-    assert [(a.part, a.filename, a.content_type, a.derived_from) for a in message.attachments] == [
-        ("2", None, "application/ms-tnef", None),
-        ("2~1", "фото.jpg", "image/jpeg", "2"),
-        ("2~2", "имя.txt", "application/octet-stream", "2"),
-    ]
-    assert [content(raw, a) for a in message.attachments] == [winmail, CONTENT, b"second"]
-
-
-def test_the_bodies_of_a_winmail_dat_are_files_of_it() -> None:
-    bodies = properties((0x1013, 0x102, b"<p>rich</p>"), (0x1000, 0x1E, b"plain\0"))
-    winmail = tnef(attribute(1, 0x69003, bodies))
-
-    raw, message = checked(
-        multipart(
-            "mixed", attached(winmail, "application/octet-stream", "Content-Disposition: x; filename=WINMAIL.DAT")
-        )
-    )
-
-    assert [(a.filename, content(raw, a)) for a in message.attachments[1:]] == [
-        ("body.html", b"<p>rich</p>"),
-        ("body.txt", b"plain"),
-    ]
-
-
-def test_a_winmail_dat_that_was_sent_as_it_is_comes_back_byte_for_byte() -> None:
-    winmail = tnef(file_in_tnef(CONTENT), file_in_tnef(CONTENT * 2))
-    head = b"Content-Type: application/ms-tnef\r\nContent-Transfer-Encoding: binary\r\n\r\n"
-
-    raw, message = checked(head + winmail)
-
-    assert [content(raw, a) for a in message.attachments] == [winmail, CONTENT, CONTENT * 2]
-
-
-@pytest.mark.parametrize(
-    "winmail",
-    [
-        b"",
-        b"no tnef",
-        tnef(),
-        tnef(attribute(2, 0x6800F, b"x")[:-4]),
-        tnef(struct.pack("<BIL", 2, 0x6800F, 0xFFFFFFFF) + b"x" * 100),
-        tnef(attribute(1, 0x69003, struct.pack("<LHHLL", 0xFFFFFFFF, 0x1E, 0x1000, 0xFFFFFFFF, 0xFFFFFFFF))),
-        tnef(attribute(1, 0x69003, struct.pack("<LHHL", 0xFFFFFFFF, 0x101E, 0x1000, 0xFFFFFFFF) + bytes(10_000))),
-        tnef(attribute(2, 0x69005, properties((0x3701, 0x0D, b"short")))[:30]),
-    ],
-)
-def test_a_winmail_dat_that_is_none_or_is_cut_off_has_no_files(winmail: bytes) -> None:
-    _, message = checked(multipart("mixed", attached(winmail, "application/ms-tnef")))
-
-    assert [a.derived_from for a in message.attachments] == [None]
-
-
-def test_what_can_be_derived_from_one_message_is_limited() -> None:
-    files = [file_in_tnef(b"x" * 5000) for _ in range(90)]
-
-    _, message = checked(
-        multipart("mixed", *[attached(tnef(*files), "application/ms-tnef") for _ in range(3)], boundary="outer")
-    )
-
-    assert len(message.attachments) == 3 + 197  # going through three of them counts too
-    assert message.parse.limits == ("derived",)
 
 
 INNER = crlf(

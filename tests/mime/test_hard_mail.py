@@ -193,16 +193,19 @@ def test_winmail_dat_is_an_attachment_and_nearly_the_whole_message() -> None:
 
     assert (winmail.filename, winmail.derived_from) == ("winmail.dat", None)
     assert [(a.part, a.filename, a.content_type, a.derived_from) for a in within] == [
-        ("2~1", "kitten-playing-with-a-christmas-tree.jpg", "application/octet-stream", "2"),
-        ("2~2", "Untitled Attachment", "application/ms-tnef", "2"),
-        ("2~2~1", "body.txt", "text/plain", "2~2"),
+        ("2~1", "body.rtf", "application/rtf", "2"),
+        ("2~2", "kitten-playing-with-a-christmas-tree.jpg", "application/octet-stream", "2"),
         ("2~3", "Untitled Attachment", "application/ms-tnef", "2"),
         ("2~3~1", "body.txt", "text/plain", "2~3"),
-        ("2~3~2", "kitten-playing-with-a-christmas-tree.jpg", "application/octet-stream", "2~3"),
+        ("2~3~2", "body.rtf", "application/rtf", "2~3"),
+        ("2~4", "Untitled Attachment", "application/ms-tnef", "2"),
+        ("2~4~1", "body.txt", "text/plain", "2~4"),
+        ("2~4~2", "body.rtf", "application/rtf", "2~4"),
+        ("2~4~3", "kitten-playing-with-a-christmas-tree.jpg", "application/octet-stream", "2~4"),
     ]
-    assert content(raw, within[0]).startswith(b"\xff\xd8\xff")
-    assert content(raw, within[0]).endswith(b"\xff\xd9")
-    assert within[0].sha256 == within[5].sha256
+    assert content(raw, within[1]).startswith(b"\xff\xd8\xff")
+    assert content(raw, within[1]).endswith(b"\xff\xd9")
+    assert within[1].sha256 == within[8].sha256
     assert content(raw, winmail).startswith(b"\x78\x9f\x3e\x22")
     assert sum(segment.end - segment.start for segment in message.segments if segment.sha256 is None) < 5000
 
