@@ -29,6 +29,7 @@ _EXTENSIONS = {
     "application/ms-tnef": "dat",
     "application/pdf": "pdf",
     "application/pgp-encrypted": "asc",
+    "application/pgp-keys": "asc",
     "application/pgp-signature": "asc",
     "application/pkcs7-mime": "p7m",
     "application/pkcs7-signature": "p7s",

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from ..raw import Raw
 from .attachments import Found
 from .bodies import Bodies
-from .charsets import Hints, decode
+from .charsets import Decoded, Hints, decode
 from .clean import clean, limited
 from .enclosed import Enclosed
 from .parts import Part
@@ -25,9 +25,11 @@ from .transfer import start_of
 TEXT_BYTES = 1 << 20  # as UTF-8
 HTML_BYTES = 4 << 20  # as UTF-8
 READ_BYTES = 8 << 20  # of all parts together
-_READABLE = 2 << 20  # characters of HTML, or bytes of RTF, that are turned into text
+_READABLE = 2 << 20  # characters of HTML that are turned into text
+_RICH_BYTES = 1 << 20  # of RTF that are turned into text
 GUESSES = 50  # parts whose charset is guessed
 _PLAIN, _HTML, _RICH = "text/plain", "text/html", "application/rtf"  # the best first
+_READ = {_PLAIN: TEXT_BYTES, _HTML: _READABLE, _RICH: _RICH_BYTES}
 _META_BYTES = 4096  # of HTML; browsers look at the first 1024
 _META = re.compile(rb"<meta\b[^<>]*\bcharset\s*=\s*[\"']?([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
 _CID = re.compile(r"cid:([^\"'\s<>()]{1,300})", re.IGNORECASE)
@@ -70,11 +72,13 @@ def or_in_tnef(raw: Raw, said: Body, found: Iterable[Found]) -> Body:
     """Return *said* or, if that says nothing, the best body among the files *found* in a winmail.dat of the message."""
     if said.text.strip() or (said.html and said.html.strip()):
         return said
-    bodies = [each for each in found if each.enclosed and each.enclosed.body and _is_of_message(each)]
+    bodies: dict[str, Found] = {}  # the first of each type: to read more of them would be work without end
+    for each in found:
+        if each.enclosed and each.enclosed.body and _is_of_message(each):
+            bodies.setdefault(each.attachment.content_type, each)
     for kind in (_PLAIN, _HTML, _RICH):
-        for each in bodies:
-            if each.attachment.content_type == kind and (read := _from_tnef(raw, each, said)).text.strip():
-                return read
+        if kind in bodies and (read := _from_tnef(raw, bodies[kind], said)).text.strip():
+            return read
     return said
 
 
@@ -84,14 +88,23 @@ def _is_of_message(found: Found) -> bool:
 
 
 def _from_tnef(raw: Raw, found: Found, said: Body) -> Body:
-    kind, charset = found.attachment.content_type, found.enclosed.charset if found.enclosed else None
-    data, whole = start_of(raw, found.attachment.span, TEXT_BYTES if kind == _PLAIN else _READABLE)
-    decoded = decode(data, charset, whole=whole, hints=_hints(data, html=kind == _HTML)) if kind != _RICH else None
-    text = decoded.text.rstrip("\x00") if decoded else from_rtf(data)
-    text = _cleaned(from_html(text) if kind == _HTML else text)
+    data, whole = start_of(raw, found.attachment.span, _READ[found.attachment.content_type])
+    decoded = _decoded(found, data, whole=whole)
+    text = _cleaned(decoded.text)
     fitting = limited(text, TEXT_BYTES)
-    defects = said.defects | ({decoded.defect} if decoded and decoded.defect else frozenset())
-    return replace(said, text=fitting, source="tnef", cut=None if whole and fitting == text else found, defects=defects)
+    cut = None if whole and fitting == text else found
+    defects = said.defects | ({decoded.defect} if decoded.defect else frozenset())
+    return replace(said, text=fitting, source="tnef", cut=cut, defects=defects)
+
+
+def _decoded(found: Found, data: bytes, *, whole: bool) -> Decoded:
+    kind = found.attachment.content_type
+    if kind == _RICH:
+        return Decoded(from_rtf(data))
+    charset = found.enclosed.charset if found.enclosed else None
+    decoded = decode(data, charset, whole=whole, hints=_hints(data, html=kind == _HTML))
+    text = decoded.text.rstrip("\x00")
+    return replace(decoded, text=from_html(text) if kind == _HTML else text)
 
 
 class _Reader:

@@ -84,6 +84,10 @@ def test_a_safe_name_is_short_and_keeps_its_extension() -> None:
         ("application/pdf", "part-1.pdf", "pdf"),
         ("text/x-unknown", "part-1.txt", "txt"),
         ("message/rfc822", "part-1.eml", "eml"),
+        ("application/pkcs7-mime; smime-type=enveloped-data", "part-1.p7m", "p7m"),
+        ("application/x-pkcs7-signature", "part-1.p7s", "p7s"),
+        ("application/pgp-encrypted", "part-1.asc", "asc"),
+        ("application/pgp-keys", "part-1.asc", "asc"),
         ("application/x-unknown", "part-1.bin", "bin"),
     ],
 )
