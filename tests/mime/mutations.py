@@ -18,6 +18,7 @@ from ingestd.message import Place, RawMessage
 from ingestd.mime.parse import parse
 from ingestd.raw import InMemory
 from ingestd.store import documents
+from tests.mime.enclosing import ENCLOSING
 from tests.mime.rebuild import check
 from tests.mime.test_anything import TOKENS
 from tests.mime.test_hard_mail import EVERY
@@ -29,7 +30,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 @cache
 def seeds() -> tuple[bytes, ...]:
-    return tuple(path.read_bytes() for path in EVERY if path.stat().st_size < SEED_BYTES)
+    return (*(path.read_bytes() for path in EVERY if path.stat().st_size < SEED_BYTES), *ENCLOSING)
 
 
 def mutation(number: int) -> bytes:

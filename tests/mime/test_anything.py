@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ingestd.mime.parse import parse
 from ingestd.raw import InMemory, OnDisk
+from tests.mime.enclosing import ENCLOSING
 from tests.mime.letters import attached, crlf, multipart, part
 from tests.mime.rebuild import check
 
@@ -28,6 +29,7 @@ SMALL.append(
         )
     )
 )
+SMALL += ENCLOSING
 TOKENS = [
     *(
         b"\n",
@@ -56,6 +58,13 @@ TOKENS = [
         b"x-foo",
         b"text/html",
         b"text/calendar",
+        b"application/ms-tnef",
+        b"\x78\x9f\x3e\x22\x01\x00",
+        b"LZFu",
+        b"MELA",
+        b"{\\rtf1",
+        b"\\'e9",
+        b"\\u1234?",
     ),
     *(
         b"Content-Transfer-Encoding: ",
@@ -63,7 +72,15 @@ TOKENS = [
         b"quoted-printable",
         b"x-uuencode",
         b"begin 644 x\n",
+        b"M" + b"!" * 60 + b"\n",
+        b"#0V%T\n",
+        b"`\n",
         b"end\n",
+        b"=ybegin line=128 size=1 name=x\n",
+        b"=yend size=1\n",
+        b"(This file must be converted with BinHex 4.0)\n",
+        b":" + b"!" * 63 + b"\n",
+        b"!" * 64 + b"\n",
         b"QUJD",
         b"=",
     ),

@@ -12,24 +12,11 @@ from ingestd.message import Attachment, Message
 from ingestd.mime.parse import parse
 from ingestd.mime.transfer import decoded
 from ingestd.raw import InMemory
+from tests.mime.enclosing import BINHEX, in_yenc, uuencoded
 from tests.mime.letters import attached, crlf, in_base64, multipart, part
 from tests.mime.rebuild import check
 
 CONTENT = bytes(range(256)) * 20 + b"\x00\x00end"
-
-
-def uuencoded(content: bytes, name: str = "photo.jpg", end: str = "\n") -> str:
-    lines = (binascii.b2a_uu(content[at : at + 45]).decode("ascii") for at in range(0, len(content), 45))
-    return f"begin 644 {name}{end}" + "".join(line.replace("\n", end) for line in lines) + f"`{end}end{end}"
-
-
-def in_yenc(content: bytes, name: str = "photo.jpg") -> bytes:
-    lines = [b"=ybegin line=128 size=%d name=%s" % (len(content), name.encode())]
-    for at in range(0, len(content), 128):
-        line = bytes((byte + 42) % 256 for byte in content[at : at + 128])
-        escaped = (b"=%c" % ((byte + 64) % 256) if byte in b"\x00\r\n=" else b"%c" % byte for byte in line)
-        lines.append(b"".join(escaped))
-    return b"\r\n".join([*lines, b"=yend size=%d" % len(content), b""])
 
 
 def checked(data: bytes | str) -> tuple[InMemory, Message]:
@@ -167,15 +154,6 @@ def test_a_file_in_yenc_that_does_not_end_hides_none_after_it() -> None:
     raw, message = checked(b"Subject: x\r\n\r\n" + cut + in_yenc(b"second"))
 
     assert [content(raw, file) for file in message.attachments] == [b"second"]
-
-
-BINHEX = """(This file must be converted with BinHex 4.0)
-
-:$'*XG@9LB@aX,R"ZC`"#58j"E@4[F`!!!!!&,3!!!!"'dSP36NF0#KS+!!!!$8P
-)4&)!!!!E!!!!'`J$!!!!ZJS%C`!!!`"36&4&rrrr!!!)!!!3!!!B!!!!!!JT!""
-#!""+!!Ja!""5##&c##Pl##Q%##&V!"KD!!Jj##&M%$QF'%+P'%+Y'%+e%$QP%$'
-d0R-l[!!!!"*48j%VN*JJYqd!!!!:
-"""
 
 
 def test_a_file_in_binhex_is_an_attachment_named_as_such_and_kept_as_it_is() -> None:
