@@ -1,8 +1,8 @@
 """Let coverage lead random mail through the parser: `make fuzz`, or `python -m tests.fuzz.parse [libFuzzer options]`.
 
 Begins with the hard messages, those of Python's own test suite and some with files within their parts, and knows the
-words of mail. It stops at the first message that breaks what holds
-for every message (`tests.mime.mutations.hold`), and writes it to a file that a test can be made of.
+words of mail. It stops at the first message that breaks what holds for every message (`tests.mime.mutations.hold`), and
+writes it to a file that a test can be made of.
 
 Needs atheris, which `make fuzz` installs; runs until the time is up, e.g. `-max_total_time=3600`.
 """
