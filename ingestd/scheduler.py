@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from threading import Condition
 
 from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.date import DateTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 JITTER = 0.1  # of the interval, so that accounts do not all come at the same second
@@ -74,8 +75,9 @@ def scheduled(every: Mapping[str, timedelta], queue: Queue) -> Iterator[Again]:
     scheduler.start()
 
     def again(account: str, after: timedelta) -> None:
-        due = datetime.now(UTC) + after
-        scheduler.add_job(queue.put, "date", (account,), run_date=due, id=f"{account} again", replace_existing=True)
+        # Not by its name: APScheduler would import the trigger only now, when there may be no file descriptor for that.
+        due = DateTrigger(datetime.now(UTC) + after, timezone=UTC)
+        scheduler.add_job(queue.put, due, (account,), id=f"{account} again", replace_existing=True)
 
     try:
         yield again
