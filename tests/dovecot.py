@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from uuid import uuid4
 import pytest
 
 from ingestd.demo.dovecot import Certificate, Dovecot
+from tests.waiting import until
 
 PASSWORD = "secret"
 
@@ -44,3 +46,13 @@ def private_dovecot(certificate: Certificate = "good", more: str = "") -> Iterat
             yield server
     finally:
         shutil.rmtree(directory)
+
+
+def renumber(dovecot: Dovecot, user: str) -> None:
+    """Make Dovecot forget its UIDs. It takes the new UIDVALIDITY from the clock, so the clock has to have moved."""
+    maildir = dovecot.maildir(user)
+    (known,) = maildir.glob("dovecot-uidlist")
+    second = int(known.stat().st_mtime)
+    until(lambda: int(time.time()) != second)
+    for path in maildir.glob("dovecot*"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from pymongo.database import Database
 
+from ingestd.config import load
+from ingestd.daemon import connection, opened
+from ingestd.demo.dovecot import Dovecot
+from ingestd.service import LogWatch
+from ingestd.sources.imap import ImapAccount
+from ingestd.store.leases import hold
+from ingestd.visit import Order, Outcome
 from tests.e2e.conftest import Site, cold_site, site
 from tests.faults import state
+from tests.faults.mongodb_wire import MongoProxy
+from tests.faults.proxy import Proxy
 from tests.faults.zygote import Life, Zygote
 
 __all__ = ["cold_site", "site"]
@@ -25,6 +36,7 @@ class Trial:
         self.site, self._zygote, self._calm = site, zygote, calm
         self._written: dict[str, str] = {}
         self.log = site.directory / "log"
+        self.log.touch()
         site.select = "all"
         self.configure()
 
@@ -39,6 +51,18 @@ class Trial:
     def once(self, **environment: str) -> int | None:
         """Make a pass; return how it ended."""
         return self.start("once", **environment).wait()
+
+    def once_here(self, timeout: float = 1.0) -> None:
+        """Make a pass in this process, which raises what goes wrong; the mail server may be silent for *timeout*."""
+        config = load(self.site.config)
+        (account,) = config.accounts
+        server = replace(connection(account).server, timeout=timeout)
+        with (
+            opened(config) as daemon,
+            hold(daemon.database, account.name, daemon.owner) as lease,
+            ImapAccount(account.name, server) as imap,
+        ):
+            daemon.visit(account, lease).all_mailboxes(imap, Order(), LogWatch(), Outcome(account.name))
 
     def finish(self) -> Document:
         """Make a pass that must succeed; return the state of the archive, which must be in order."""
@@ -60,6 +84,28 @@ class Trial:
         assert life.wait() == 0, self.said()
         return state.of(other)
 
+    def behind(self, proxy: Proxy, **tables: str) -> None:
+        """Have ingestd reach the mail server through *proxy*."""
+        self.configure(imap=f'port = {proxy.port}\ntls = "none"', **tables)
+
+    def store_in(self, uri: str) -> None:
+        """Keep the archive in another server than that of all tests."""
+        login, _, server = uri.partition("://")[2].rpartition("@")
+        user, _, password = login.partition(":")
+        secret = self.site.directory / "store-secret"
+        secret.touch(mode=0o600)
+        secret.write_text(password)
+        host, options = server.partition("/")[0], server.partition("?")[2]
+        name = self._calm.removesuffix("_calm")
+        self.site.store = f'uri = "mongodb://{user}@{host}/{name}?{options}"\npassword = {{ file = "store-secret" }}'
+        self.configure()
+
+    def stored_through(self, proxy: MongoProxy, **tables: str) -> None:
+        """Have ingestd reach its store through *proxy*, and not wait long for it."""
+        uri = re.sub(r"(?<=[/@])127\.0\.0\.1:\d+/", f"127.0.0.1:{proxy.port}/", self.site.store)
+        patience = "directConnection=true&serverSelectionTimeoutMS=1500&heartbeatFrequencyMS=500"
+        self.configure(store=uri.replace("?", f"?{patience}&", 1), **tables)
+
     @property
     def _plain(self) -> str:
         """The mail server itself, without anything between."""
@@ -73,7 +119,25 @@ def zygote() -> Iterator[Zygote]:
 
 
 @pytest.fixture
+def imap_proxy(dovecot: Dovecot) -> Iterator[Proxy]:
+    """A proxy before the mail server."""
+    with Proxy(("127.0.0.1", dovecot.imap_port)) as made:
+        yield made
+
+
+@pytest.fixture
+def store_proxy(database: Database[Document]) -> Iterator[MongoProxy]:
+    """A proxy before the store."""
+    database.client.admin.command("ping")
+    assert database.client.address is not None
+    with MongoProxy(database.client.address) as made:
+        yield made
+
+
+@pytest.fixture
 def trial(site: Site, zygote: Zygote, database: Database[Document]) -> Iterator[Trial]:
     calm = f"{database.name}_calm"
-    yield Trial(site, zygote, calm)
+    made = Trial(site, zygote, calm)
+    yield made
+    print(made.said())  # pytest shows it when the test has failed
     database.client.drop_database(calm)

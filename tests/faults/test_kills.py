@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import itertools
-from datetime import UTC, datetime
-from random import Random
 from typing import Any
 
 import psutil
 import pytest
 from pymongo.database import Database
 
-from ingestd.demo.mailbox import Sample, messages
+from ingestd.demo.mailbox import messages
 from ingestd.steps import STEPS
 from tests.fakes import NOON
 from tests.faults import state
 from tests.faults.conftest import Trial
+from tests.faults.letters import large, mixed
 from tests.waiting import until
 
 Document = dict[str, Any]
@@ -37,36 +34,29 @@ def unreadable(trial: Trial, uid: int) -> None:
     sorted((trial.site.server.maildir(trial.site.user) / "cur").iterdir())[uid - 1].chmod(0)
 
 
-def large() -> Sample:
-    """A message whose blob is written in several goes."""
-    body = base64.encodebytes(Random(1).randbytes(5 << 20)).replace(b"\n", b"\r\n")
-    head = b"Subject: plans\r\nContent-Type: application/pdf\r\nContent-Transfer-Encoding: base64\r\n\r\n"
-    return Sample(head + body, datetime(2026, 3, 1, tzinfo=UTC), ())
-
-
 @pytest.fixture
-def mixed(trial: Trial) -> Trial:
-    trial.site.deliver([*itertools.islice(messages(100), 12), large()])
+def filled(trial: Trial) -> Trial:
+    trial.site.deliver([*mixed(), large()])
     trial.configure(account='after_store = "seen"')
     return trial
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_killed_at_a_moment_of_the_trip_nothing_is_lost_and_nothing_doubled(mixed: Trial, moment: str) -> None:
-    before = state.flags(mixed.site)["INBOX"]
+def test_killed_at_a_moment_of_the_trip_nothing_is_lost_and_nothing_doubled(filled: Trial, moment: str) -> None:
+    before = state.flags(filled.site)["INBOX"]
 
-    killed = mixed.once(INGESTD_FAIL_AT=moment)
-    found = mixed.finish()
+    killed = filled.once(INGESTD_FAIL_AT=moment)
+    found = filled.finish()
 
     assert killed == -9
-    assert found == mixed.undisturbed()
-    assert state.flags(mixed.site)["INBOX"] == {uid: sorted({*had, *SEEN}) for uid, had in before.items()}
+    assert found == filled.undisturbed()
+    assert state.flags(filled.site)["INBOX"] == {uid: sorted({*had, *SEEN}) for uid, had in before.items()}
 
 
 def test_killed_inside_each_write_of_a_failed_attempt_a_message_is_quarantined_after_five(
     trial: Trial, database: Database[Document]
 ) -> None:
-    trial.site.deliver(itertools.islice(messages(100), 12))
+    trial.site.deliver(mixed())
     trial.configure()
     unreadable(trial, 3)
 
@@ -84,7 +74,7 @@ def test_killed_inside_each_write_of_a_failed_attempt_a_message_is_quarantined_a
 
 @pytest.mark.parametrize("moment", ["parsed", "blobs", "originals", "messages", "placements"])
 def test_workers_that_die_at_a_moment_lose_and_double_nothing(trial: Trial, moment: str) -> None:
-    trial.site.deliver(itertools.islice(messages(100), 12))
+    trial.site.deliver(mixed())
     trial.configure(workers=1)
 
     died = trial.once(INGESTD_FAIL_AT=moment)

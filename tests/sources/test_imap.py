@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,7 +16,7 @@ from ingestd.message import Arrival, LeftOut, Place, RawMessage, Vanished
 from ingestd.sources.imap import ImapAccount, ImapMailbox, Server
 from ingestd.spool import Spool
 from ingestd.uidset import UIDSet
-from tests.waiting import until
+from tests.dovecot import renumber
 
 DAY = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -363,13 +361,3 @@ def expunge(dovecot: Dovecot, user: str, uids: str) -> None:
     client.uid("STORE", uids, "+FLAGS.SILENT", "(\\Deleted)")
     client.expunge()
     client.logout()
-
-
-def renumber(dovecot: Dovecot, user: str) -> None:
-    """Make Dovecot forget its UIDs. It takes the new UIDVALIDITY from the clock, so the clock has to have moved."""
-    maildir = dovecot.maildir(user)
-    (known,) = maildir.glob("dovecot-uidlist")
-    second = int(known.stat().st_mtime)
-    until(lambda: int(time.time()) != second)
-    for path in maildir.glob("dovecot*"):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
