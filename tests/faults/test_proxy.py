@@ -105,6 +105,8 @@ def test_what_is_late_is_late_and_what_is_slow_takes_its_time(proxy: Proxy) -> N
 
 def test_during_a_failure_connections_are_refused_and_then_accepted_again(proxy: Proxy) -> None:
     with socket.create_connection(("127.0.0.1", proxy.port), timeout=DEADLINE) as held:
+        held.sendall(b"a")
+        assert held.recv(1) == b"A"
         with proxy.down():
             cut = held.recv(1)
             with pytest.raises(ConnectionRefusedError):
