@@ -29,24 +29,39 @@ class Candidates:
     left_out: dict[str, UIDSet]
 
 
-def candidates(mailbox: Searchable, select: str, since: datetime | None, baseline: int, older: UIDSet) -> Candidates:
-    """Search *mailbox* by *select*: "unseen", "all", or a search program, which then holds for new mail too.
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What decides which messages are brought."""
 
-    *older* is known to lie before *since*, although the server's day says otherwise.
+    select: str  # "unseen", "all", or a search program, which then holds for new mail too
+    since: datetime | None
+    baseline: int  # the last UID that was there at first sight
+    met_at: datetime | None = None  # when that was, if it was under other UIDs
+
+
+def candidates(mailbox: Searchable, present: UIDSet, choice: Choice, older: UIDSet) -> Candidates:
+    """Search *mailbox*, where *present* are all UIDs, for what *choice* asks for.
+
+    *older* is known to lie before `since`, although the server's day says otherwise.
     """
-    present = mailbox.search("ALL")
-    recent = (mailbox.search(_day_before(since)) & present if since else present) - older
-    was_there = recent & UIDSet.span(1, baseline)
-    if select == "all":
+    recent = (mailbox.search(_day_before(choice.since)) & present if choice.since else present) - older
+    if choice.select == "all":
         selected = recent
-    elif select == "unseen":
-        unseen = mailbox.search("UNSEEN", within=UIDSet.span(1, baseline)) if was_there else UIDSet()
+    elif choice.select == "unseen":
+        was_there = _was_there(mailbox, recent, choice)
+        unseen = mailbox.search("UNSEEN", within=UIDSet.span(1, choice.baseline)) if was_there else UIDSet()
         selected = (unseen & was_there) | (recent - was_there)
     else:
-        selected = mailbox.search(select) & recent
-    reason = "seen_at_baseline" if select == "unseen" else "not_in_program"
+        selected = mailbox.search(choice.select) & recent
+    reason = "seen_at_baseline" if choice.select == "unseen" else "not_in_program"
     left_out = {"older_than_since": present - recent, reason: recent - selected}
     return Candidates(present, selected, {why: uids for why, uids in left_out.items() if uids})
+
+
+def _was_there(mailbox: Searchable, recent: UIDSet, choice: Choice) -> UIDSet:
+    """Return what of *recent* was there when the mailbox was first seen: by UID, or by day if UIDs have changed."""
+    there = recent & UIDSet.span(1, choice.baseline)
+    return there - mailbox.search(_day_before(choice.met_at)) if there and choice.met_at else there
 
 
 def _day_before(since: datetime) -> str:

@@ -15,18 +15,19 @@ from datetime import datetime
 from functools import partial
 from typing import Protocol
 
-from .candidates import Candidates, Searchable, candidates
+from .candidates import Candidates, Choice, Searchable, candidates
 from .message import Arrival, Place, Receipt
+from .reconcile import Listing, reconcile
 from .spool import Lane, Spool
 from .store.ledger import Ledger
-from .store.mailboxes import Memory
+from .store.memory import Memory
 from .uidset import UIDSet
 
 BATCH_BYTES = 4 << 20
 BATCH_COUNT = 100
 
 
-class Source(Searchable, Protocol):
+class Source(Listing, Searchable, Protocol):
     """One open mailbox. It does one thing at a time; `fetch` has it until its iterator ends."""
 
     def fetch(self, uids: UIDSet, lane: Lane, *, epoch: int, since: datetime | None = None) -> Iterator[Arrival]:
@@ -81,9 +82,10 @@ def ingest(mailbox: Source, ledger: Ledger, sink: Sink, spool: Spool, wanted: Wa
 
     Between two batches nothing is half done, so that is where a caller may stop.
     """
+    present = reconcile(mailbox, ledger)
     acknowledge(mailbox, ledger, wanted)
     lasting, since = wanted.since is None, wanted.since or ledger.memory.since
-    found = choose(mailbox, ledger.memory, wanted)
+    found = choose(mailbox, present, ledger.memory, wanted)
     due = ledger.plan(found.selected, wanted.limit)
     plan = planned(found, ledger.memory, due)
     if lasting:
@@ -99,10 +101,12 @@ def ingest(mailbox: Source, ledger: Ledger, sink: Sink, spool: Spool, wanted: Wa
         acknowledge(mailbox, ledger, wanted)
 
 
-def choose(mailbox: Searchable, memory: Memory, wanted: Wanted) -> Candidates:
-    """Search *mailbox* for what is wanted of it; changes nothing."""
+def choose(mailbox: Searchable, present: UIDSet, memory: Memory, wanted: Wanted) -> Candidates:
+    """Search *mailbox*, which lists *present*, for what is wanted of it; changes nothing."""
     older = UIDSet() if wanted.since else memory.left_out.get("older_than_since", UIDSet())
-    return candidates(mailbox, wanted.select, wanted.since or memory.since, memory.baseline, older)
+    met_at = memory.met_at if memory.epoch.number > 1 else None
+    choice = Choice(wanted.select, wanted.since or memory.since, memory.baseline, met_at)
+    return candidates(mailbox, present, choice, older)
 
 
 def planned(found: Candidates, memory: Memory, due: UIDSet) -> Plan:
@@ -116,4 +120,4 @@ def acknowledge(mailbox: Source, ledger: Ledger, wanted: Wanted) -> None:
     """Tell the server what is stored, as far as that was asked for then and is still, and not yet done."""
     if wanted.after_store and (uids := ledger.unacknowledged(wanted.after_store)):
         mailbox.acknowledge(uids, wanted.after_store)
-        ledger.acknowledged(uids)
+        ledger.acknowledged(uids, wanted.after_store)

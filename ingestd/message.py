@@ -45,7 +45,28 @@ class Place:
         return f"imap://{self.account}/{mailbox};UIDVALIDITY={self.uidvalidity}{epoch}/;UID={self.uid}"
 
 
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """What a mailbox said about itself when it was opened."""
+
+    uidvalidity: int
+    uidnext: int
+    exists: int  # messages
+    modseq: int | None = None  # HIGHESTMODSEQ (RFC 7162), which rises with every change; None where there is none
+
+
 # --- as it arrives
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What a mailbox says about a message without giving its bytes."""
+
+    uid: int
+    flags: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    internal_date: datetime | None = None  # aware, UTC
+    size_bytes: int | None = None  # RFC822.SIZE: a check, not truth
 
 
 @dataclass(frozen=True, slots=True)

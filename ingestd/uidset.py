@@ -59,9 +59,31 @@ class UIDSet:
     def __sub__(self, other: UIDSet) -> UIDSet:
         return UIDSet(tuple(_without(self.ranges, other.ranges)))
 
+    @property
+    def highest(self) -> int:
+        """The highest UID; 0 when there is none."""
+        return self.ranges[-1][1] if self.ranges else 0
+
     def first(self, count: int) -> UIDSet:
         """The *count* lowest UIDs."""
         return UIDSet.of(islice(self, count))
+
+    def last(self, count: int) -> UIDSet:
+        """The *count* highest UIDs."""
+        taken: list[Range] = []
+        for a, b in reversed(self.ranges):
+            if count <= 0:
+                break
+            taken.append((max(a, b - count + 1), b))
+            count -= b - taken[-1][0] + 1
+        return UIDSet(tuple(reversed(taken)))
+
+    def spread(self, count: int) -> UIDSet:
+        """At most *count* of the UIDs, at least two: the lowest, the highest, and others evenly between them."""
+        size = len(self)
+        if size <= count:
+            return self
+        return UIDSet.of(self._at(number * (size - 1) // (count - 1)) for number in range(count))
 
     def chunks(self, count: int, length: int = 8000) -> Iterator[UIDSet]:
         """Split into sets of at most *count* UIDs whose text is at most about *length* bytes, lowest first.
@@ -82,6 +104,14 @@ class UIDSet:
                 a = last + 1
         if taken:
             yield UIDSet(tuple(taken))
+
+    def _at(self, number: int) -> int:
+        """The UID before which there are *number* others."""
+        for a, b in self.ranges:
+            if number <= b - a:
+                return a + number
+            number -= b - a + 1
+        raise IndexError(number)
 
 
 def _joined(ranges: Iterable[Range]) -> tuple[Range, ...]:

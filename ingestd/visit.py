@@ -19,7 +19,7 @@ from .spool import Spool
 from .store import mailboxes
 from .store.leases import Lease
 from .store.ledger import Ledger
-from .store.mailboxes import Memory
+from .store.memory import Memory
 from .store.messages import Terms
 from .store.seals import Seals
 from .summary import Summary
@@ -40,19 +40,6 @@ class Watch(Protocol):
 
     def ended(self, summary: Summary) -> None:
         """The pass is over."""
-
-
-class Mailbox(Source, Protocol):
-    """A source with a name and the two numbers that give its UIDs their meaning."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def uidvalidity(self) -> int: ...
-
-    @property
-    def uidnext(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +83,7 @@ class Visit:
                 continue
             outcome.summaries.append(self.one_mailbox(mailbox, order, watch))
 
-    def one_mailbox(self, mailbox: Mailbox, order: Order, watch: Watch) -> Summary:
+    def one_mailbox(self, mailbox: Source, order: Order, watch: Watch) -> Summary:
         """Make a pass over *mailbox*, and remember how it went."""
         started_at, started = datetime.now(UTC), monotonic()
         summary = Summary(self.account.name, mailbox.name)
@@ -129,7 +116,7 @@ def preview(database: Database[Document], account: Account, imap: ImapAccount, o
         mailbox = imap.open(name)
         memory = remembered(database, account, mailbox)
         summary = Summary(account.name, name)
-        summary.begin(planned(choose(mailbox, memory, wanted(account, order)), memory, UIDSet()))
+        summary.begin(planned(choose(mailbox, mailbox.listed(), memory, wanted(account, order)), memory, UIDSet()))
         yield summary
 
 
@@ -149,11 +136,10 @@ def matched(imap: ImapAccount, account: Account, order: Order) -> list[str]:
     return [order.mailbox]
 
 
-def remembered(database: Database[Document], account: Account, mailbox: Mailbox) -> Memory:
+def remembered(database: Database[Document], account: Account, mailbox: Source) -> Memory:
     """What the last pass left of *mailbox*. Changes nothing."""
-    server = (mailbox.uidvalidity, mailbox.uidnext)
     since, now = account.since, datetime.now(UTC)
-    return mailboxes.recall(database, account.name, mailbox.name, server, account.select, since, now)
+    return mailboxes.recall(database, account.name, mailbox.name, mailbox.numbers, account.select, since, now)
 
 
 def wanted(account: Account, order: Order) -> Wanted:

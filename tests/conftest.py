@@ -5,4 +5,4 @@ import signal
 # A shell that starts us in the background has SIGINT ignored, and whatever we start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-pytest_plugins = ["tests.dovecot", "tests.mongodb"]
+pytest_plugins = ["tests.dovecot", "tests.mongodb", "tests.passes"]

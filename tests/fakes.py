@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from hashlib import sha256
 
-from ingestd.message import Arrival, Failed, LeftOut, Place, RawMessage, Vanished
+from ingestd.message import Arrival, Failed, LeftOut, Metadata, Numbers, Place, RawMessage, Vanished
 from ingestd.raw import InMemory
 from ingestd.spool import Lane
 from ingestd.uidset import UIDSet
@@ -32,14 +32,31 @@ class ListMailbox:
     A message is bytes, or None for one whose bytes the server will not give.
     """
 
+    account, name = "work", "INBOX"
+
     def __init__(self, *messages: bytes | None, uidvalidity: int = 9) -> None:
         self.messages = dict(enumerate(messages, 1))
         self.seen: set[int] = set()
         self.dates = dict.fromkeys(self.messages, NOON)
         self.uidvalidity, self.uidnext = uidvalidity, len(messages) + 1
         self.fetched: list[int] = []
+        self.looked: list[UIDSet] = []
         self.aborted = False
         self.before_each: Callable[[int], None] = lambda uid: None
+
+    @property
+    def numbers(self) -> Numbers:
+        return Numbers(self.uidvalidity, self.uidnext, len(self.messages))
+
+    def listed(self) -> UIDSet:
+        return UIDSet.of(self.messages)
+
+    def look(self, uids: UIDSet) -> dict[int, Metadata]:
+        self.looked.append(uids)
+        return {
+            uid: Metadata(uid, self._flags(uid), (), self.dates[uid], len(self.messages[uid] or b""))
+            for uid in uids & self.listed()
+        }
 
     def deliver(self, content: bytes | None, *, seen: bool = False) -> int:
         uid, self.uidnext = self.uidnext, self.uidnext + 1
@@ -49,7 +66,7 @@ class ListMailbox:
         return uid
 
     def search(self, program: str, within: UIDSet | None = None) -> UIDSet:
-        matching = {"ALL": set(self.messages), "UNSEEN": set(self.messages) - self.seen}
+        matching = {"UNSEEN": set(self.messages) - self.seen}
         if program.startswith("SINCE "):
             day = datetime.strptime(program[6:], "%d-%b-%Y").replace(tzinfo=UTC).date()
             matching[program] = {uid for uid in self.messages if self.dates[uid].date() >= day}
@@ -75,12 +92,18 @@ class ListMailbox:
         writer.write(content)
         self.fetched.append(place.uid)
         kept, digest = writer.keep()
-        flags = ("\\Seen",) if place.uid in self.seen else ()
-        return RawMessage(place, kept, digest, self.dates[place.uid], flags, server_size_bytes=len(content))
+        date, flags = self.dates[place.uid], self._flags(place.uid)
+        return RawMessage(place, kept, digest, date, flags, server_size_bytes=len(content))
+
+    def _flags(self, uid: int) -> tuple[str, ...]:
+        return ("\\Seen",) if uid in self.seen else ()
 
     def acknowledge(self, uids: UIDSet, action: str) -> None:
-        assert action == "seen"
-        self.seen |= set(uids)
+        if action == "seen":
+            self.seen |= set(uids)
+        else:
+            assert action.startswith("move:")
+            self.messages = {uid: content for uid, content in self.messages.items() if uid not in uids}
 
     def abort(self) -> None:
         self.aborted = True

@@ -85,6 +85,7 @@ class ImapScript:
         self.replies: dict[str, Answer] = {}
         self.sizes: dict[int, int] = {}  # where RFC822.SIZE is to be a lie
         self.uidvalidity, self.uidnext = 7, max(self.messages, default=0) + 1
+        self.modseq = 1
         self.commands: list[str] = []
         self.connections = 0
         self.over = Event()
@@ -184,6 +185,8 @@ class ImapScript:
             yield b"* %d EXISTS" % len(self.messages)
             yield b"* OK [UIDVALIDITY %d] valid" % self.uidvalidity
             yield b"* OK [UIDNEXT %d] next" % self.uidnext
+            if command.endswith("(CONDSTORE)"):
+                yield b"* OK [HIGHESTMODSEQ %d] highest" % self.modseq
         elif command.startswith("LIST"):
             yield b'* LIST () "/" INBOX'
         elif command.startswith("UID SEARCH"):

@@ -21,7 +21,7 @@ LAYERS = (
     {"config_values"},
     {"mime", "spool", "config", "logs"},
     {"sources", "store"},
-    {"candidates"},
+    {"candidates", "reconcile"},
     {"ingest"},
     {"workers", "watcher", "scheduler", "summary"},
     {"archive", "visit"},

@@ -118,7 +118,7 @@ def _from_files(directory: Path, missing: str) -> Setting:
         with hold(daemon.database, ACCOUNT, daemon.owner) as lease:
             return [daemon.visit(account, lease).one_mailbox(mailbox, Order(), watch)]
 
-    return Setting(config, mailbox.uidnext - 1, missing, visit)
+    return Setting(config, mailbox.numbers.exists, missing, visit)
 
 
 def _clear(directory: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..message import Arrival, Place, RawMessage, Vanished
+from ..message import Arrival, Metadata, Numbers, Place, RawMessage, Vanished
 from ..raw import OnDisk, pieces
 from ..spool import Lane
 from ..uidset import UIDSet
@@ -15,21 +15,25 @@ from ..uidset import UIDSet
 class FilesMailbox:
     """Messages numbered in the order of *paths*. Their bytes are taken as they are; nothing is ever written there."""
 
-    uidvalidity = 1
-
     def __init__(self, account: str, name: str, paths: Sequence[Path]) -> None:
         self.account, self.name = account, name
-        self.uidnext = len(paths) + 1
+        self.numbers = Numbers(uidvalidity=1, uidnext=len(paths) + 1, exists=len(paths))
         self._paths = dict(enumerate(paths, 1))
+
+    def listed(self) -> UIDSet:
+        return UIDSet.span(1, len(self._paths))
+
+    def look(self, uids: UIDSet) -> dict[int, Metadata]:
+        """Say nothing: a file is what it is."""
+        return {}
 
     def search(self, program: str, within: UIDSet | None = None) -> UIDSet:
         """Return every UID: files have neither flags nor an INTERNALDATE to search by."""
-        every = UIDSet.span(1, len(self._paths))
-        return every if within is None else every & within
+        return self.listed() if within is None else self.listed() & within
 
     def fetch(self, uids: UIDSet, lane: Lane, *, epoch: int, since: datetime | None = None) -> Iterator[Arrival]:
         for uid in uids:
-            place = Place(self.account, self.name, epoch, self.uidvalidity, uid)
+            place = Place(self.account, self.name, epoch, self.numbers.uidvalidity, uid)
             try:
                 yield self._read(place, lane)
             except FileNotFoundError:

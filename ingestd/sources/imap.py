@@ -17,7 +17,7 @@ from typing import Self
 from imapclient.imap_utf7 import encode as modified_utf7
 
 from ..errors import Refused, Unavailable
-from ..message import Arrival, Place
+from ..message import Arrival, Metadata, Numbers, Place
 from ..spool import Lane
 from ..uidset import UIDSet
 from .imap_answers import (
@@ -31,6 +31,7 @@ from .imap_answers import (
     status_uidnext,
 )
 from .imap_fetch import Fetch
+from .imap_look import look, told
 from .imap_names import Listed, is_name, listed, meant
 from .imap_session import Session
 from .server import Server, Tls
@@ -177,15 +178,36 @@ class ImapMailbox:
         with account.undivided(self.what):
             session = account.session()
             said = self._open(session)
-            self.uidvalidity, self.exists, self.permanent_flags = said.uidvalidity, said.exists, said.permanent_flags
-            self.uidnext = said.uidnext or self._computed_uidnext(session)
+            uidnext = said.uidnext or self._computed_uidnext(session, said.exists)
+            self.numbers = Numbers(said.uidvalidity, uidnext, said.exists, said.modseq or None)
+            self.permanent_flags = said.permanent_flags
 
     @property
     def what(self) -> str:
         """The mailbox, as errors name it."""
         return f"mailbox {self.account}/{self.name}"
 
+    @property
+    def uidvalidity(self) -> int:
+        return self.numbers.uidvalidity
+
     # --- reading
+
+    def listed(self) -> UIDSet:
+        """Return all UIDs; raise Unavailable when there are none although the server says that it has messages."""
+        found = self._search(b"ALL")
+        if not found and self.numbers.exists:
+            with self._account.undivided(self.what):
+                self._account.opened = None  # opened again, since it may have been emptied meanwhile
+                self.session()
+            if self._exists:
+                raise Unavailable(f"{self.what}: {self._host} lists none of its {self._exists} messages")
+        return found
+
+    def look(self, uids: UIDSet) -> dict[int, Metadata]:
+        """Return what the mailbox says about each of *uids*, without those that it says nothing about."""
+        with self._account.undivided(self.what):
+            return told(self, uids, look)
 
     def search(self, program: str, within: UIDSet | None = None) -> UIDSet:
         """Return the UIDs that *program* (IMAP search keys) finds, of those in *within* only when that is given."""
@@ -285,7 +307,11 @@ class ImapMailbox:
     def _open(self, session: Session) -> Selected:
         self._account.opened = None
         verb = b"SELECT" if self._writable else b"EXAMINE"
-        answer = session.ask(b"%s %s" % (verb, self._account.raw_name(self.name)))
+        command, answer = b"%s %s" % (verb, self._account.raw_name(self.name)), None
+        if {"CONDSTORE", "QRESYNC"} & set(session.capabilities):
+            answer = session.ask(command + b" (CONDSTORE)")
+        if answer is None or answer.status == "BAD":  # some servers offer it and do not know it
+            answer = session.ask(command)
         if answer.status != "OK":
             raise refusal(self.what, self._host, answer, "check account.mailboxes")
         if self._writable and answer.code == "READ-ONLY":
@@ -293,15 +319,15 @@ class ImapMailbox:
         said = selected(answer)
         if not said.uidvalidity:
             raise Refused(f"{self.what}: {self._host} gives no UIDVALIDITY, so its messages cannot be told apart")
-        self._account.opened = self
+        self._account.opened, self._exists = self, said.exists
         return said
 
-    def _computed_uidnext(self, session: Session) -> int:
+    def _computed_uidnext(self, session: Session, exists: int) -> int:
         """What the server left out: by STATUS, else from the last message."""
-        told = status_uidnext(session.ask(b"STATUS %s (UIDNEXT)" % self._account.raw_name(self.name)))
-        if told is None and self.exists:
-            told = last_uid(session.ask(b"UID FETCH * (UID)")) + 1
-        return told or 1
+        said = status_uidnext(session.ask(b"STATUS %s (UIDNEXT)" % self._account.raw_name(self.name)))
+        if said is None and exists:
+            said = last_uid(session.ask(b"UID FETCH * (UID)")) + 1
+        return said or 1
 
     def _search(self, keys: bytes) -> UIDSet:
         with self._account.undivided(self.what):

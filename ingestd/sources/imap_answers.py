@@ -16,12 +16,14 @@ from imapclient.imap_utf7 import decode as from_utf7
 from imapclient.response_parser import parse_fetch_response
 
 from ..errors import IngestError, Refused, Unavailable
+from ..message import Metadata
 from ..uidset import UIDSet
 from .wire import Broken
 
 Pieces = list[bytes | tuple[bytes, bytes]]  # a response as imapclient reads it: text, or text and the literal after it
 
 LAST_UID = 2**32 - 1
+MODSEQ = 2**63 - 1  # the highest there is (RFC 7162, 7)
 STATUSES: Mapping[bytes, Literal["OK", "NO", "BAD"]] = {b"OK": "OK", b"NO": "NO", b"BAD": "BAD"}
 ALL_FLAGS = ("\\Answered", "\\Deleted", "\\Draft", "\\Flagged", "\\Seen", "\\*")
 BUSY = {"UNAVAILABLE", "INUSE", "LIMIT", "OVERQUOTA", "THROTTLED"}  # RFC 5530, RFC 9051, and Yahoo's
@@ -30,7 +32,7 @@ BUSY_WORDS = re.compile(rb"authenticated but not connected|too many|temporar|try
 
 _TAGGED = re.compile(rb"(OK|NO|BAD)(?: +\[([A-Za-z0-9-]+)[^\]]*\])?(?: .*)?", re.S | re.I)
 _ESEARCH = re.compile(rb'\* ESEARCH(?: \(TAG "?([^") ]*)"?\))?( UID)?((?: [^ ]+ [^ ]+)*) *', re.I)
-_CODE = re.compile(rb"\* OK \[(UIDVALIDITY|UIDNEXT|PERMANENTFLAGS) ([^\]]*)\]", re.I)
+_CODE = re.compile(rb"\* OK \[(UIDVALIDITY|UIDNEXT|PERMANENTFLAGS|HIGHESTMODSEQ) ([^\]]*)\]", re.I)
 _STREAMED = re.compile(rb"\* \d{1,10} FETCH \(UID (\d{1,10}) BODY\[\] \{0\}", re.I)
 _EXISTS = re.compile(rb"\* (\d{1,10}) EXISTS", re.I)
 # Broken beyond imapclient's own ProtocolError: it trusts that what it takes apart has the usual types.
@@ -129,6 +131,7 @@ class Selected:
     uidnext: int
     exists: int
     permanent_flags: tuple[str, ...]
+    modseq: int
 
 
 def selected(answer: Answer) -> Selected:
@@ -142,7 +145,13 @@ def selected(answer: Answer) -> Selected:
             exists = int(found[1])
     flags = codes.get(b"PERMANENTFLAGS", b"(%s)" % " ".join(ALL_FLAGS).encode())  # RFC 3501, 7.1: silence allows all
     words = flags.strip(b"()").decode("utf-8", "replace").split()
-    return Selected(_number(codes.get(b"UIDVALIDITY")), _number(codes.get(b"UIDNEXT")), exists, tuple(words))
+    return Selected(
+        _number(codes.get(b"UIDVALIDITY")),
+        _number(codes.get(b"UIDNEXT")),
+        exists,
+        tuple(words),
+        _number(codes.get(b"HIGHESTMODSEQ"), most=MODSEQ),
+    )
 
 
 def status_uidnext(answer: Answer) -> int | None:
@@ -155,8 +164,8 @@ def status_uidnext(answer: Answer) -> int | None:
     return None
 
 
-def _number(text: bytes | None) -> int:
-    return int(text) if text and text.isdigit() and len(text) <= 10 else 0
+def _number(text: bytes | None, most: int = LAST_UID) -> int:
+    return number if text and text.isdigit() and len(text) < 20 and (number := int(text)) <= most else 0
 
 
 # --- searching
@@ -214,17 +223,6 @@ def _uid(text: bytes) -> int:
 
 
 # --- fetching
-
-
-@dataclass(frozen=True, slots=True)
-class Metadata:
-    """What a mailbox says about one message."""
-
-    uid: int
-    flags: tuple[str, ...] = ()
-    labels: tuple[str, ...] = ()
-    internal_date: datetime | None = None
-    size_bytes: int | None = None
 
 
 def fetched(pieces: Pieces) -> Mapping[bytes, Any]:

@@ -12,15 +12,14 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Protocol
 
 from ..errors import Unavailable
-from ..message import Arrival, Failed, LeftOut, Place, RawMessage, Vanished
+from ..message import Arrival, Failed, LeftOut, Metadata, Place, RawMessage, Vanished
 from ..spool import Lane
 from ..uidset import UIDSet
-from .imap_answers import Answer, Metadata, metadata, refusal
+from .imap_answers import Answer, metadata, refusal
 from .imap_bodies import Bodies, Body
-from .imap_session import Session
+from .imap_look import Connection, items
 from .wire import Broken
 
 CHUNK = 500  # messages whose metadata is asked for at once
@@ -32,20 +31,6 @@ EARNED = 0.1
 # Answers that are about us, not about the message. UNAVAILABLE is not among them: one message that always gets it
 # would stop its mailbox for ever; and if all get it, we give up soon enough.
 PUT_OFF = {"INUSE", "LIMIT", "OVERQUOTA", "THROTTLED"}
-
-
-class Connection(Protocol):
-    """Where the mailbox is open."""
-
-    @property
-    def what(self) -> str:
-        """The mailbox, as errors name it."""
-
-    def session(self) -> Session:
-        """The session with the mailbox open, a fresh one after `drop`; raise Unavailable or Refused."""
-
-    def drop(self) -> None:
-        """Close the connection at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +93,7 @@ class Fetch:
 
     def _metadata(self, chunk: UIDSet) -> dict[int, Metadata]:
         session = self._connection.session()
-        labels = b" X-GM-LABELS" if "X-GM-EXT-1" in session.capabilities else b""
-        items = b"UID FLAGS INTERNALDATE RFC822.SIZE" + labels
-        answer = session.ask(b"UID FETCH %s (%s)" % (str(chunk).encode(), items))
+        answer = session.ask(b"UID FETCH %s (%s)" % (str(chunk).encode(), items(session.capabilities)))
         self._check_put_off(answer)
         if answer.status != "OK":
             raise Broken("the server refused to tell about the message")

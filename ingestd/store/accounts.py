@@ -43,7 +43,7 @@ def bind(database: Database[Document], lease: Lease, host: str, user: str) -> No
 def rebind(database: Database[Document], lease: Lease, host: str, user: str) -> None:
     """Bind the account of *lease* anew. Every mailbox starts a new epoch, since the old UIDs mean nothing now."""
     with db.translated():
-        database.mailboxes.update_many({"account": lease.account}, {"$set": {"uidvalidity": None}})
+        database.mailboxes.update_many({"account": lease.account}, {"$set": {"rebound": True}})
     _set(database, lease, {"binding": {"host": host, "user": user}})
 
 

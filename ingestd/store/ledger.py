@@ -9,17 +9,18 @@ from typing import Any
 
 from pymongo.database import Database
 
-from ..message import Arrival, Failed, LeftOut, Place, Receipt, Vanished
+from ..message import Arrival, Failed, LeftOut, Metadata, Numbers, Place, Receipt, Vanished
 from ..steps import step
 from ..uidset import UIDSet
-from . import mailboxes, placements
+from . import mailboxes, placements, sightings
 from .leases import Lease
-from .mailboxes import Memory
+from .memory import Absent, Memory
 from .seals import Seals
 
 Document = dict[str, Any]
 
 SEALED_AT_ONCE = 100  # places in one seal
+REMOVING = ("move", "delete")  # what leaves nothing in the mailbox: no need to miss it twice, nor to doubt so many
 CHECKPOINT_EVERY = timedelta(seconds=2)  # it may lag: what was stored since is looked up
 
 
@@ -27,14 +28,34 @@ class Ledger:
     """The ledger of one mailbox, for whoever holds the lease of its account."""
 
     def __init__(self, database: Database[Document], lease: Lease, seals: Seals, memory: Memory) -> None:
-        """Begin a pass from *memory*, which is saved before anything is searched: the baseline must stand first."""
+        """Begin a pass from *memory*; at first sight that is saved at once: the baseline must stand before a search."""
         self._database, self._lease, self._seals = database, lease, seals
         self.memory = memory
         self._saved_at = datetime.fromtimestamp(0, UTC)
         if memory.first_sight:
-            self.memory = replace(memory, sealed=seals.number)  # nothing of this epoch can be sealed yet
-            placements.retire(database, memory.epoch)
-        self._save()
+            self._begin(memory)
+
+    # --- before anything is fetched
+
+    def metadata(self, uids: UIDSet) -> dict[int, Metadata]:
+        """What the mailbox said about those of *uids* that are stored."""
+        return placements.metadata(self._database, self.memory.epoch, uids)
+
+    def begin_epoch(self, numbers: Numbers) -> None:
+        """Know nothing of any UID from here on, since they stand for other messages than they did."""
+        self._begin(self.memory.afresh(numbers.uidvalidity, numbers.uidnext))
+
+    def first_listed(self, present: UIDSet) -> None:
+        """Lower the baseline to what there is at first sight, should the server have announced a UIDNEXT too high."""
+        self.memory = replace(self.memory, baseline=min(self.memory.baseline, present.highest))
+
+    def reckon(self, absent: Absent) -> None:
+        """Record which UIDs the server lists no more, and which it lists again."""
+        self._lease.check()
+        before, now = self.memory.absent.gone, datetime.now(UTC)
+        sightings.gone(self._database, self.memory.epoch, absent.gone - before, now)
+        sightings.back(self._database, self.memory.epoch, before - absent.gone, now)
+        self.memory = replace(self.memory, absent=absent)
 
     def plan(self, selected: UIDSet, limit: int | None = None) -> UIDSet:
         """Save that *selected* is to do, besides what was left undone; return what of it is due now, up to *limit*.
@@ -46,7 +67,7 @@ class Ledger:
         waiting = placements.waiting(self._database, memory.epoch, datetime.now(UTC))
         due = memory.new_first(memory.selected - waiting, limit)
         known = placements.known(self._database, memory.epoch, due | memory.formerly)
-        self._seal_again(known.stored)
+        self._seal_again(memory, known.stored)
         self.memory = replace(memory.finished(known.ended), formerly=UIDSet())
         if due == memory.selected - waiting:  # all that may be unsealed was looked up
             self.memory = replace(self.memory, sealed=self._seals.number)
@@ -85,15 +106,27 @@ class Ledger:
         self.memory = replace(self.memory, last_pass=summary)
         self._save()
 
-    def unacknowledged(self, action: str) -> UIDSet:
-        """What was stored while *action* was asked for, and is not yet acknowledged on the server."""
+    def unacknowledged(self, action: str | None = None) -> UIDSet:
+        """What was stored while *action*, or anything, was asked for, and is not acknowledged on the server yet."""
         self._lease.check()
         return placements.unacknowledged(self._database, self.memory.epoch, action)
 
-    def acknowledged(self, uids: UIDSet) -> None:
-        """Record that the server did what was asked for *uids*."""
+    def acknowledged(self, uids: UIDSet, action: str) -> None:
+        """Record that the server did *action* to *uids*."""
         step("told")
         placements.acknowledged(self._database, self.memory.epoch, uids)
+        if action.partition(":")[0] in REMOVING:
+            absent = self.memory.absent
+            self.reckon(replace(absent, missing=absent.missing - uids, gone=absent.gone | uids))
+
+    def _begin(self, memory: Memory) -> None:
+        """Begin the epoch of *memory*. What the one before left unsealed is sealed first: nobody comes back to it."""
+        if former := memory.former:
+            left = former.selected | former.formerly
+            self._seal_again(former, placements.known(self._database, former.epoch, left).stored)
+        sightings.retire(self._database, memory.epoch, datetime.now(UTC))
+        self.memory = replace(memory, sealed=self._seals.number)  # nothing of this epoch can be sealed yet
+        self._save()
 
     def _older(self, uids: UIDSet) -> None:
         if uids:
@@ -101,12 +134,12 @@ class Ledger:
             left_out = {**self.memory.left_out, "older_than_since": older}
             self.memory = replace(self.memory.dropped(uids), left_out=left_out)
 
-    def _seal_again(self, stored: UIDSet) -> None:
+    def _seal_again(self, memory: Memory, stored: UIDSet) -> None:
         """Seal what was stored by a pass that ended before its seal."""
         if not stored:
             return
-        named = self._seals.named_since(self.memory.sealed)
-        receipts = placements.receipts(self._database, self.memory.epoch, stored)
+        named = self._seals.named_since(memory.sealed)
+        receipts = placements.receipts(self._database, memory.epoch, stored)
         unsealed = [receipt for receipt in receipts if receipt.place.id not in named]
         for start in range(0, len(unsealed), SEALED_AT_ONCE):
             self._seals.append(unsealed[start : start + SEALED_AT_ONCE])

@@ -15,16 +15,16 @@ from bson import Int64
 from pymongo import UpdateOne
 from pymongo.database import Database
 
-from ..message import Failed, Place, Receipt, Vanished
+from ..message import Failed, Metadata, Place, Receipt, Vanished
 from ..steps import step
 from ..uidset import UIDSet
 from . import database as db
+from .history import noted
 
 Document = dict[str, Any]
 
 DELAYS = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=2))
 ATTEMPTS = len(DELAYS) + 1  # then the bytes count as not to be had
-HISTORY = 20  # events that a place remembers
 LOOK_UP = 500  # UIDs in one query; the embedded store takes the square of it
 
 
@@ -129,17 +129,10 @@ def retry(database: Database[Document], quarantined: Sequence[Document], now: da
     Needs no lease: no pass writes a quarantined place, and what is stored, open or put back meanwhile is left alone. A
     pass that is under way still counts it as done; the next one goes by its state (`mailboxes.recall`).
     """
-    operations = []
-    for found in quarantined:
-        event = {"event": "retried", "at": now, "attempts": found["attempts"], "reason": found["reason"]}
-        changes = {
-            "$set": {"state": "fetching", "attempts": 0, "next_try": now},
-            "$push": {"history": {"$each": [event], "$slice": -HISTORY}},
-        }
-        operations.append(
-            UpdateOne({"_id": found["_id"], "account": found["account"], "state": "quarantined"}, changes)
-        )
-    db.upsert(database.placements, operations)
+    history = noted("retried", now, "attempts", "reason")
+    change = [{"$set": {"state": "fetching", "attempts": 0, "next_try": now, "history": history}}]
+    ours = [{"_id": found["_id"], "account": found["account"], "state": "quarantined"} for found in quarantined]
+    db.upsert(database.placements, [UpdateOne(each, change) for each in ours])
 
 
 def _record(place: Place, facts: Document, now: datetime, **first: Any) -> UpdateOne:
@@ -162,27 +155,35 @@ def _record(place: Place, facts: Document, now: datetime, **first: Any) -> Updat
     )
 
 
-def retire(database: Database[Document], epoch: Epoch) -> None:
-    """Record that the places of earlier epochs are no more; what was stored from there stays."""
-    earlier = {"account": epoch.account, "mailbox": epoch.mailbox, "epoch": {"$lt": epoch.number}, "present": True}
-    with db.translated():
-        database.placements.update_many(earlier, {"$set": {"present": False}})
+def metadata(database: Database[Document], epoch: Epoch, uids: UIDSet) -> dict[int, Metadata]:
+    """Return what the mailbox said about those of *uids* that are stored."""
+    fields = {"uid": 1, "internal_date": 1, "server_size_bytes": 1}
+    return {
+        int(found["uid"]): Metadata(
+            int(found["uid"]), internal_date=found["internal_date"], size_bytes=found["server_size_bytes"]
+        )
+        for found in _stored(database, epoch, uids, fields)
+    }
 
 
 def receipts(database: Database[Document], epoch: Epoch, uids: UIDSet) -> Iterator[Receipt]:
     """Yield the receipts of *uids*, which are stored, again."""
+    for found in _stored(database, epoch, uids, {"uid": 1, "message": 1, "digest": 1, "size_bytes": 1}):
+        place = epoch.place(int(found["uid"]))
+        yield Receipt(place, found["message"], found["digest"], int(found["size_bytes"]), False, "known")
+
+
+def _stored(database: Database[Document], epoch: Epoch, uids: UIDSet, fields: Document) -> Iterator[Document]:
     for chunk in uids.chunks(LOOK_UP, length=LOOK_UP * 22):
         with db.translated():
             stored = {**epoch.filter, "uid": {"$in": list(chunk)}, "state": "stored"}
-            for found in database.placements.find(stored, {"uid": 1, "message": 1, "digest": 1, "size_bytes": 1}):
-                place = epoch.place(int(found["uid"]))
-                yield Receipt(place, found["message"], found["digest"], int(found["size_bytes"]), False, "known")
+            yield from database.placements.find(stored, fields)
 
 
-def unacknowledged(database: Database[Document], epoch: Epoch, action: str) -> UIDSet:
-    """Return what was stored while *action* was asked for, and is not yet acknowledged on the server."""
+def unacknowledged(database: Database[Document], epoch: Epoch, action: str | None = None) -> UIDSet:
+    """Return what was stored while *action*, or anything, was asked for, and is not acknowledged on the server yet."""
+    pending = {**epoch.filter, "ack": "pending", **({"ack_action": action} if action else {})}
     with db.translated():
-        pending = {**epoch.filter, "ack": "pending", "ack_action": action}
         return UIDSet.of(int(found["uid"]) for found in database.placements.find(pending, {"uid": 1}))
 
 

@@ -14,12 +14,13 @@ from bson import Int64
 from pymongo.database import Database
 
 from ingestd.demo import mailbox as sample
-from ingestd.message import Failed, Place, RawMessage, Receipt, Vanished
+from ingestd.message import Failed, Numbers, Place, RawMessage, Receipt, Vanished
 from ingestd.mime.parse import parse, unparsed
 from ingestd.raw import InMemory
-from ingestd.store import accounts, leases, mailboxes, messages
+from ingestd.store import accounts, leases, mailboxes, messages, placements
 from ingestd.store.indexes import INDEXES
 from ingestd.store.ledger import Ledger
+from ingestd.store.memory import Absent
 from ingestd.store.seals import Seals
 from ingestd.summary import Summary
 from ingestd.uidset import UIDSet
@@ -48,7 +49,7 @@ AMISS = (
     ("sender", {"name": "", "address": ""}, "sender: required"),
 )
 # What no pass over one IMAP mailbox brings about, and `lang`, which no parser fills yet.
-NOT_IN_A_PASS = {"blobs.files.dying", "messages.same_as", "messages.lang", "placements.history", "placements.history[]"}
+NOT_IN_A_PASS = {"blobs.files.dying", "messages.same_as", "messages.lang"}
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def everything(database: Store) -> Iterator[Store]:
     """A database at the end of a pass in which all happened that can: usual mail, odd mail, losses, failures."""
     with leases.hold(database, "work", leases.Owner.current()) as lease:
         accounts.bind(database, lease, "imap.example.org", "desk")
-        memory = mailboxes.recall(database, "work", "INBOX", (9, 1000), "unseen", NOW.date(), NOW)
+        memory = mailboxes.recall(database, "work", "INBOX", Numbers(9, 1000, 999), "unseen", NOW.date(), NOW)
         ledger = Ledger(database, lease, Seals(database, lease), memory)
         ledger.plan(UIDSet.span(1, 950))
         ledger.leave_out({"seen_at_baseline": UIDSet.span(951, 999)})
@@ -65,6 +66,10 @@ def everything(database: Store) -> Iterator[Store]:
         ledger.record(odd, _stored(database, odd, ack="seen"))
         ledger.record(hopeless, _stored(database, hopeless, parse=lambda raw: unparsed(raw, "worker: died")))
         ledger.record([Vanished(memory.epoch.place(901)), Failed(memory.epoch.place(902), "no answer")], [])
+        for _ in range(placements.ATTEMPTS):
+            ledger.record([Failed(memory.epoch.place(903), "no answer")], [])
+        placements.retry(database, list(database.placements.find({"state": "quarantined"})), NOW)
+        ledger.reckon(Absent(gone=UIDSet.of([1]), suspended=UIDSet.of([2]), suspended_at=NOW))
         ledger.finish(Summary("work", "INBOX", on_server=999).document(NOW, NOW))
         yield database
 

@@ -16,6 +16,7 @@ from ingestd import logs
 from ingestd.archive import quarantine
 from ingestd.cli import app
 from ingestd.store import placements
+from ingestd.store.history import EVENTS
 from tests.e2e.conftest import store_table
 from tests.fakes import NOON, mail
 from tests.imap_script import ImapScript, Turn
@@ -217,12 +218,14 @@ def test_if_it_is_not_mended_its_attempts_start_anew_and_the_old_ones_are_rememb
 
 
 def test_it_can_be_tried_again_as_often_as_a_person_likes(ward: Ward) -> None:
-    for _ in range(placements.HISTORY + 1):
-        ward.database.placements.update_many({"uid": SICK}, {"$set": {"state": "quarantined", "attempts": 5}})
-        ward.once()
-        ward.run("quarantine", "retry", "--all", "-q")
+    ward.set_aside()
+    event = {"at": NOON, "event": "retried", "attempts": 5, "reason": None}
+    ward.database.placements.update_many({"uid": SICK}, {"$set": {"history": [event] * EVENTS}})
 
-    assert len(ward.sick()["history"]) == placements.HISTORY
+    ward.run("quarantine", "retry", "--all", "-q")
+
+    history = ward.sick()["history"]
+    assert (len(history), history[-1]["reason"]) == (EVENTS, ward.sick()["reason"])
 
 
 def test_a_retry_during_a_pass_is_not_forgotten_by_what_the_pass_saves(ward: Ward) -> None:

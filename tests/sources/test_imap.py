@@ -81,7 +81,7 @@ def test_mailboxes_are_named_as_people_write_them(dovecot: Dovecot, mail_user: s
 
     assert found[0] == "INBOX"
     assert sorted(found) == sorted(names)
-    assert [account.open(name).exists for name in names] == [1] * len(names)
+    assert [account.open(name).numbers.exists for name in names] == [1] * len(names)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_two_thousand_messages_arrive_in_order_and_whole(
 
     assert list(arrivals) == list(range(1, 2001))
     assert [content(arrival) for arrival in arrivals.values()] == [one.content for one in sent]
-    assert mailbox.uidnext == 2001
+    assert mailbox.numbers.uidnext == 2001
 
 
 def test_small_and_large_messages_share_the_way(
@@ -178,7 +178,7 @@ def test_reading_leaves_no_trace(dovecot: Dovecot, mail_user: str, server: Serve
     assert b" EXAMINE " in said
     assert b"BODY.PEEK[]" in said
     assert not any(
-        word in said for word in (b" SELECT ", b"BODY[", b"STORE", b"MOVE", b"EXPUNGE", b"CLOSE", b"RFC822 ")
+        word in said for word in (b" SELECT ", b"BODY[", b" STORE ", b"MOVE", b"EXPUNGE", b"CLOSE", b"RFC822 ")
     )
 
 
@@ -318,7 +318,7 @@ def test_stored_mail_is_moved_as_asked(dovecot: Dovecot, mail_user: str, account
     mailbox.acknowledge(UIDSet.parse("2:3,77"), "move:Erledigt & gut")
 
     assert str(mailbox.search("ALL")) == "1,4:5"
-    assert account.open("Erledigt & gut").exists == 2
+    assert account.open("Erledigt & gut").numbers.exists == 2
 
 
 def test_an_action_can_be_checked_without_opening_to_write(

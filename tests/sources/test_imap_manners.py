@@ -47,7 +47,7 @@ def test_a_missing_uidnext_is_asked_for(server: ImapScript, account: ImapAccount
     answers(server, "EXAMINE", b"* 2 EXISTS", b"* OK [UIDVALIDITY 7]")
     answers(server, "STATUS", b"* STATUS INBOX (UIDNEXT 12)")
 
-    assert account.open("INBOX").uidnext == 12
+    assert account.open("INBOX").numbers.uidnext == 12
 
 
 def test_a_uidnext_that_nobody_tells_comes_from_the_last_message(server: ImapScript, account: ImapAccount) -> None:
@@ -55,14 +55,14 @@ def test_a_uidnext_that_nobody_tells_comes_from_the_last_message(server: ImapScr
     answers(server, "STATUS")
     answers(server, "UID FETCH *", b"* 2 FETCH (UID 5)")
 
-    assert account.open("INBOX").uidnext == 6
+    assert account.open("INBOX").numbers.uidnext == 6
 
 
 def test_an_empty_mailbox_without_uidnext_begins_at_one(server: ImapScript, account: ImapAccount) -> None:
     answers(server, "EXAMINE", b"* 0 EXISTS", b"* OK [UIDVALIDITY 7]")
     answers(server, "STATUS")
 
-    assert account.open("INBOX").uidnext == 1
+    assert account.open("INBOX").numbers.uidnext == 1
 
 
 @pytest.mark.parametrize("said", [b"* 2 EXISTS", b"* OK [UIDVALIDITY 0]", b"* OK [UIDVALIDITY x]"])

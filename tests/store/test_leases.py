@@ -10,7 +10,7 @@ import pytest
 from pymongo.database import Database
 
 from ingestd.errors import LeaseLost, Refused
-from ingestd.message import Receipt
+from ingestd.message import Numbers, Receipt
 from ingestd.store import accounts, mailboxes
 from ingestd.store.leases import Owner, hold
 from ingestd.store.seals import Seals, chained
@@ -59,7 +59,7 @@ def test_the_lease_of_a_process_elsewhere_is_waited_for(database: Database[Docum
 
 
 def test_a_holder_that_overslept_can_neither_checkpoint_nor_seal_nor_bind(database: Database[Document]) -> None:
-    memory = mailboxes.recall(database, "work", "INBOX", (9, 1), "unseen", None, datetime.now(UTC))
+    memory = mailboxes.recall(database, "work", "INBOX", Numbers(9, 1, 0), "unseen", None, datetime.now(UTC))
     with hold(database, "work", HERE) as stale:
         stale_seals = Seals(database, stale)
         expire(database)
@@ -160,10 +160,12 @@ def test_rebinding_begins_a_new_epoch_even_under_the_same_uidvalidity(database: 
     now = datetime.now(UTC)
     with hold(database, "work", HERE) as lease:
         accounts.bind(database, lease, "imap.example.org", "me")
-        mailboxes.save(database, lease, mailboxes.recall(database, "work", "INBOX", (9, 5), "unseen", None, now))
+        mailboxes.save(
+            database, lease, mailboxes.recall(database, "work", "INBOX", Numbers(9, 5, 0), "unseen", None, now)
+        )
 
         accounts.rebind(database, lease, "imap.example.com", "me")
 
-        memory = mailboxes.recall(database, "work", "INBOX", (9, 5), "unseen", None, now)
+        memory = mailboxes.recall(database, "work", "INBOX", Numbers(9, 5, 0), "unseen", None, now)
         assert memory.epoch.number == 2
         assert memory.epoch.place(7).id == "imap://work/INBOX;UIDVALIDITY=9;EPOCH=2/;UID=7"

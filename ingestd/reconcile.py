@@ -1,0 +1,149 @@
+"""What a mailbox lists, held against what the ledger knows of it, before anything is fetched.
+
+Is it still the mailbox that we know? Which of its messages are gone, and which are back? A UID means something only as
+long as the mailbox keeps its promises, and servers are restored, replaced and broken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+import structlog
+
+from .message import Metadata, Numbers
+from .store.ledger import Ledger
+from .store.memory import NONE, Absent
+from .uidset import UIDSet
+
+SAMPLE = 8  # known messages that are looked at in each pass
+PENDING = 500  # besides those that are to be marked or moved on the server, at most
+BULK = 20  # messages, and one in
+SHARE = 10  # of them: when more than both disappear at once, the server is doubted rather than believed
+BELIEVED = timedelta(days=1)  # after so long it is believed all the same
+
+log = structlog.get_logger(__name__)
+
+
+class Listing(Protocol):
+    """A mailbox that says what there is."""
+
+    @property
+    def account(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def numbers(self) -> Numbers:
+        """What it said about itself when it was opened."""
+
+    def listed(self) -> UIDSet:
+        """Return all UIDs; raise Unavailable when there are none although the server says that it has messages."""
+
+    def look(self, uids: UIDSet) -> dict[int, Metadata]:
+        """Return what it says about each of *uids*, without those that it says nothing about."""
+
+
+def reconcile(mailbox: Listing, ledger: Ledger) -> UIDSet:
+    """Bring the ledger up to what *mailbox* lists, and return that. A mailbox that is another one begins an epoch."""
+    present = mailbox.listed()
+    whole = len(present) >= mailbox.numbers.exists  # else it was searched halfway, or something is just being deleted
+    if not ledger.memory.first_sight:
+        _recognise(mailbox, ledger, present)
+    if not ledger.memory.first_sight:
+        _account(mailbox, ledger, present, whole=whole)
+    elif whole:
+        ledger.first_listed(present)
+    return present
+
+
+def _recognise(mailbox: Listing, ledger: Ledger, present: UIDSet) -> None:
+    """Look at some of the messages that are known, and begin a new epoch when most of them are not there any more."""
+    known = ledger.memory.done & present
+    sample = known.spread(SAMPLE) | (ledger.unacknowledged() & known).last(PENDING)
+    if not sample:
+        return
+    found = compared(mailbox.look(sample), ledger.metadata(sample))
+    if found.another_mailbox:
+        ledger.begin_epoch(mailbox.numbers)
+        log.warning(
+            "mailbox replaced",
+            mailbox=f"{mailbox.account}/{mailbox.name}",
+            epoch=ledger.memory.epoch.number,
+            compared=len(found.compared),
+            other=len(found.other),
+        )
+
+
+def _account(mailbox: Listing, ledger: Ledger, present: UIDSet, *, whole: bool) -> None:
+    """Record which messages are gone, and which are back."""
+    before, now = ledger.memory.absent, datetime.now(UTC)
+    absent = absences(before, ledger.memory.done, present, now, whole=whole)
+    if absent == before:
+        return
+    ledger.reckon(absent)
+    where, gone, back = f"{mailbox.account}/{mailbox.name}", absent.gone - before.gone, before.gone - absent.gone
+    if gone or back:
+        log.info("reconciled", mailbox=where, gone=len(gone), back=len(back))
+    if absent.suspended - before.suspended and absent.suspended_at:
+        log.warning(
+            "disappearance doubted",
+            mailbox=where,
+            missing=len(absent.suspended),
+            known=len(ledger.memory.done - before.gone),
+            believed_at=absent.suspended_at + BELIEVED,
+        )
+
+
+# --- decisions
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What came of comparing messages with what is known of them."""
+
+    compared: UIDSet
+    changed: UIDSet  # INTERNALDATE or size is not what it was
+    other: UIDSet  # nothing is what it was, as far as the mailbox tells
+
+    @property
+    def another_mailbox(self) -> bool:
+        return 2 * len(self.other) > len(self.compared)
+
+
+def compared(said: Mapping[int, Metadata], known: Mapping[int, Metadata]) -> Comparison:
+    """Compare what a mailbox has said with what it said before."""
+    differences = {uid: differs for uid in said.keys() & known.keys() if (differs := _differs(said[uid], known[uid]))}
+    return Comparison(
+        UIDSet.of(differences),
+        UIDSet.of(uid for uid, differs in differences.items() if any(differs)),
+        UIDSet.of(uid for uid, differs in differences.items() if all(differs)),
+    )
+
+
+def _differs(said: Metadata, known: Metadata) -> list[bool]:
+    """For each fact that both tell, whether it differs. One alone may: some servers estimate sizes or move dates."""
+    facts = ((said.internal_date, known.internal_date), (said.size_bytes, known.size_bytes))
+    return [a != b for a, b in facts if a is not None and b is not None]
+
+
+def absences(before: Absent, done: UIDSet, present: UIDSet, now: datetime, *, whole: bool) -> Absent:
+    """Decide which of the *done* are gone, after a listing of what is *present* that may be *whole* or not.
+
+    What is missing twice is gone. When that would be very many, they are only believed gone after missing for a day.
+    """
+    gone = before.gone - present
+    expected = done - gone
+    missing = expected - present
+    if not whole:
+        return Absent(before.missing & missing, gone, before.suspended & missing, before.suspended_at)
+    suspended, again = before.suspended & missing, (before.missing & missing) - before.suspended
+    since = before.suspended_at if suspended else None
+    if len(again) > BULK and SHARE * len(again) > len(expected):
+        suspended, again, since = suspended | again, NONE, now
+    elif since and now - since >= BELIEVED:
+        suspended, again, since = NONE, again | suspended, None
+    return Absent(missing - again - suspended, gone | again, suspended, since)

@@ -1,0 +1,90 @@
+"""What is remembered of one mailbox from pass to pass, as values; `mailboxes` reads and writes them.
+
+UIDs are kept as sets, never as documents. It is a checkpoint, not the truth: it may lag behind the ledger by what was
+stored since, and a pass that starts from it looks those places up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Self
+
+from ..uidset import UIDSet
+from .placements import Epoch
+
+Document = dict[str, Any]
+
+NONE = UIDSet()
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """UIDs that are done and that the server does not list, by how far it is believed that they are gone."""
+
+    missing: UIDSet = NONE  # not listed the last time; believed when they are missing again
+    gone: UIDSet = NONE  # believed, and written to their placements
+    suspended: UIDSet = NONE  # missing again, but too many at once to be believed before a day is over
+    suspended_at: datetime | None = None  # when the last of them were
+
+    @classmethod
+    def read(cls, found: Document) -> Self:
+        sets = {name: UIDSet.parse(found[name]) for name in ("missing", "gone", "suspended")}
+        return cls(**sets, suspended_at=found["suspended_at"])
+
+    @property
+    def document(self) -> Document:
+        sets = {name: str(getattr(self, name)) for name in ("missing", "gone", "suspended")}
+        return {**sets, "suspended_at": self.suspended_at}
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """A mailbox as the last pass left it."""
+
+    epoch: Epoch
+    baseline: int  # the last UID that was there at first sight; 0 when there was none
+    since: datetime | None  # the start of a day in UTC, resolved when the setting was first seen
+    settings: str  # `select` and `since` as configured; when they change, what was selected is chosen anew
+    met_at: datetime  # when the mailbox was first seen, in its first epoch
+    selected: UIDSet = NONE  # chosen, and not finished yet
+    formerly: UIDSet = NONE  # chosen under other settings: some may be stored, and not sealed
+    done: UIDSet = NONE  # stored or quarantined
+    left_out: Mapping[str, UIDSet] = field(default_factory=dict)  # by reason
+    absent: Absent = field(default_factory=Absent)
+    sealed: int = 0  # the account's newest seal at that time
+    last_pass: Document | None = None
+    first_sight: bool = False  # this epoch was never seen before
+    former: Memory | None = None  # at first sight, that of the epoch before, if there was one
+
+    def finished(self, uids: UIDSet) -> Memory:
+        return replace(self, selected=self.selected - uids, done=self.done | uids)
+
+    def dropped(self, uids: UIDSet) -> Memory:
+        return replace(self, selected=self.selected - uids)
+
+    def reopened(self, uids: UIDSet) -> Memory:
+        """Have those of *uids* that are done to do again."""
+        again = uids & self.done
+        return replace(self, selected=self.selected | again, done=self.done - again)
+
+    def afresh(self, uidvalidity: int, uidnext: int) -> Memory:
+        """The next epoch of the same mailbox: nothing is known of its UIDs."""
+        last = self.epoch
+        return Memory(
+            epoch=Epoch(last.account, last.mailbox, last.number + 1, uidvalidity),
+            baseline=uidnext - 1,
+            since=self.since,
+            settings=self.settings,
+            met_at=self.met_at,
+            first_sight=True,
+            former=self,
+        )
+
+    def new_first(self, uids: UIDSet, limit: int | None) -> UIDSet:
+        """Cut *uids* to *limit*: today's mail must not wait for a backlog of a million."""
+        if limit is None or len(uids) <= limit:
+            return uids
+        new = (uids - UIDSet.span(1, self.baseline)).first(limit)
+        return new | (uids - new).first(limit - len(new))

@@ -1,0 +1,100 @@
+"""UIDs that lose their meaning at a real server: nothing lost, nothing doubled, nothing taken for known."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from ingestd.config import load
+from ingestd.daemon import reading
+from ingestd.demo.mailbox import messages
+from tests.e2e.conftest import Site, on_the_wire
+
+LETTERS = list(itertools.islice(messages(60), 50))
+UIDLIST = "dovecot-uidlist"
+
+
+@pytest.fixture
+def full(site: Site) -> Site:
+    site.select = "all"
+    site.write()
+    site.deliver(LETTERS[:30])
+    site.once()
+    return site
+
+
+def delete(site: Site, *patterns: str) -> None:
+    """Delete what lies in the INBOX of the server, behind its back."""
+    for pattern in patterns:
+        for file in site.server.maildir(site.user).glob(pattern):
+            file.unlink()
+
+
+def epochs(site: Site) -> set[tuple[int, bool, int]]:
+    """Epoch, whether its places are present, and how many there are."""
+    with reading(load(site.config)) as database:
+        places = list(database.placements.find({"state": "stored"}))
+    groups = itertools.groupby(sorted((place["epoch"], place["present"]) for place in places))
+    return {(*group, len(list(each))) for group, each in groups}
+
+
+def test_a_server_that_numbers_its_messages_anew_doubles_none(full: Site) -> None:
+    delete(full, UIDLIST, "dovecot.index*")
+    full.deliver(LETTERS[30:40])
+
+    summary = full.once()
+
+    assert (summary["stored"] + summary["copies"], summary["known_before"]) == (40, 0)
+    assert full.state()["messages"] == sorted({on_the_wire(letter) for letter in LETTERS[:40]})
+    assert epochs(full) == {(1, False, 30), (2, True, 40)}
+
+
+def test_another_mailbox_under_the_same_uidvalidity_is_not_taken_for_known(full: Site) -> None:
+    uidlist = full.server.maildir(full.user) / UIDLIST
+    version, uidvalidity, _, guid = uidlist.read_text().splitlines()[0].split()
+    uidlist.write_text(f"{version} {uidvalidity} N1 {guid}\n")
+    delete(full, "dovecot.index*", "cur/*", "new/*")
+    full.deliver(LETTERS[20:50])
+
+    summary = full.once()
+
+    assert (summary["stored"] + summary["copies"], summary["known_before"]) == (30, 0)
+    assert full.state()["messages"] == sorted({on_the_wire(letter) for letter in LETTERS})
+    assert epochs(full) == {(1, False, 30), (2, True, 30)}
+    with reading(load(full.config)) as database:
+        (mailbox,) = database.mailboxes.find()
+    assert f"V{mailbox['uidvalidity']}" == uidvalidity
+
+
+def test_messages_that_a_person_deletes_are_gone_and_stay_in_the_archive(full: Site) -> None:
+    client = full.client()
+    client.select_folder("INBOX")
+    client.delete_messages([3, 5])
+    client.expunge()
+    client.logout()
+
+    full.once()
+    full.once()
+
+    assert epochs(full) == {(1, True, 28), (1, False, 2)}
+    assert len(full.state()["places"]) == 30
+
+
+def test_a_message_that_is_moved_to_another_mailbox_stays_one_message_with_two_places(full: Site) -> None:
+    client = full.client()
+    client.create_folder("Done")
+    client.select_folder("INBOX")
+    client.move([7], "Done")
+    client.logout()
+    full.write(account='mailboxes = ["INBOX", "Done"]')
+
+    for _ in range(2):
+        assert full.run("once").returncode == 0
+
+    with reading(load(full.config)) as database:
+        digest = on_the_wire(LETTERS[6])
+        places = database.placements.find({"account": "work", "digest": digest}).sort("_id")
+        assert [(place["mailbox"], place["present"]) for place in places] == [("Done", True), ("INBOX", False)]
+        (message,) = database.messages.find({"sha256": digest})
+    assert sorted(message["mailboxes"]) == ["Done", "INBOX"]
