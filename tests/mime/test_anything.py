@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ingestd.mime import enclosed, tnef
 from ingestd.mime.parse import parse
 from ingestd.raw import InMemory, OnDisk
 from tests.mime.enclosing import ENCLOSING
@@ -151,6 +152,21 @@ def test_pieces_of_messages_may_be_put_together_in_any_way(data: st.DataObject) 
 @given(st.lists(st.one_of(st.sampled_from(TOKENS), st.binary(max_size=8)), max_size=60))
 def test_the_words_of_mail_may_come_in_any_order(tokens: list[bytes]) -> None:
     check_everything(b"".join(tokens))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_files_within_content_are_found_the_same_wherever_a_piece_ends(data: st.DataObject) -> None:
+    mail = bytearray(data.draw(st.sampled_from(ENCLOSING)).partition(b"\r\n\r\n")[2])
+    for at in data.draw(st.lists(st.integers(0, len(mail) - 1), max_size=5)):
+        mail[at : at + data.draw(st.integers(0, 3))] = data.draw(
+            st.one_of(st.sampled_from(TOKENS), st.binary(max_size=3))
+        )
+    content, step = bytes(mail), data.draw(st.integers(1, 50))
+    pieces = [content[at : at + step] for at in range(0, len(content), step)]
+
+    assert list(enclosed.in_text(pieces)) == list(enclosed.in_text([content]))
+    assert list(tnef.files(pieces)) == list(tnef.files([content]))
 
 
 class Failing(InMemory):

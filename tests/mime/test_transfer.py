@@ -113,6 +113,18 @@ def test_blank_lines_within_uuencode_mean_nothing() -> None:
     assert undone(uuencoded(content).partition(b"`\nend")[0], "uuencode") == content
 
 
+@pytest.mark.parametrize("shift", range(4))
+def test_utf_16_becomes_utf_8_wherever_a_piece_ends(shift: int) -> None:
+    text = "👋" * PIECE
+    sent = bytes(shift) + text.encode("utf-16-le")
+
+    assert b"".join(decoded(InMemory(sent), Span(shift, len(sent), "utf-16"))) == text.encode()
+
+
+def test_utf_16_that_is_none_becomes_utf_8_all_the_same() -> None:
+    assert undone(b"a\0\x00\xd8b\0c", "utf-16").decode() == "a\ufffdb\ufffd"
+
+
 def test_an_unknown_encoding_and_uuencode_without_a_beginning_are_left_as_they_are() -> None:
     raw = InMemory(b"what is this")
 
