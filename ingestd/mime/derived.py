@@ -19,7 +19,7 @@ from .transfer import decoded
 
 FILES = 200  # of one message
 WORK_BYTES = 256 << 20  # decoded to get at all of them, e.g. forty files in a winmail.dat of 12 MB
-_DECOMPRESSING = 16
+_DECOMPRESSING = 16  # bytes decoded in the time that one is decompressed in
 DEPTH = 4  # of a winmail.dat within a winmail.dat
 _NAMES = frozenset({"winmail.dat", "win.dat"})
 
@@ -94,7 +94,7 @@ def _judged(raw: Raw, found: Found, budget: Budget) -> Found:
 
 
 def _cost(span: Span) -> int:
-    """The bytes to decode before the last one of *span* is there; decompressing one takes as long as decoding many."""
+    """The bytes to decode before the last one of *span* is there."""
     cost = (span.end - span.start) * (_DECOMPRESSING if span.encoding == "lzfu" else 1)
     return cost + span.start + _cost(span.within) if span.within else cost
 

@@ -1,6 +1,6 @@
 """Compressed RTF, in which Outlook keeps what was written (MS-OXRTFCP): decompressed forward, in bounded pieces.
 
-What is broken never stops it: it gives what lies before. Sixteen items at most come of two bytes, so there is a limit.
+What is broken never stops it: it gives what lies before. Two bytes can become seventeen, so there is a limit.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _stored(content: Iterator[int]) -> Iterator[bytes]:
 
 
 def _expanded(content: Iterator[int]) -> Iterator[bytes]:
-    out = bytearray(_WINDOW) + DICTIONARY  # what may be referred to; as long as the last write, modulo the window
+    out = bytearray(_WINDOW) + DICTIONARY  # what may be referred to; its length, modulo the window, is where it goes on
     given = len(out)
     for flags in content:
         ended = _end_within(flags, content, out)
@@ -92,6 +92,7 @@ def _end_within(flags: int, content: Iterator[int], out: bytearray) -> bool:
         if not distance:
             return True  # the mark of the end
         length = (low & 15) + 2
-        run = out[len(out) - distance :][:length] if distance > 64 else out[-distance:]
-        out += (run * (length // len(run) + 1))[:length]
+        start = len(out) - distance
+        run = out[start : start + length]
+        out += (run * (length // len(run) + 1))[:length]  # it may refer to what it is just writing
     return False

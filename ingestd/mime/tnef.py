@@ -151,7 +151,7 @@ class _Reader:
                 if each.id in _OF_BODIES:
                     found.setdefault(each.id, each)
             page = found.pop(_BODY_CODE_PAGE, None)
-            of_html = code_page(int.from_bytes(page.value, "little")) if page else self._charset
+            of_html = code_page(int.from_bytes(page.value[:4], "little")) if page else self._charset
             yield from filter(None, (_body_in(each, self._charset, of_html) for each in found.values()))
 
     def _properties(self, end: int) -> Iterator[_Property]:

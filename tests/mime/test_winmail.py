@@ -206,6 +206,12 @@ def test_html_in_a_winmail_dat_is_in_the_charset_that_is_said_there() -> None:
     assert sent(with_bodies(html, (BODY_CODE_PAGE, NUMBER, struct.pack("<L", 20866))))[1].text == "кофе"
 
 
+def test_a_code_page_that_is_no_number_is_none() -> None:
+    html = (HTML_BODY, BINARY, b"<p>hello")
+
+    assert sent(with_bodies(html, (BODY_CODE_PAGE, BINARY, b"\xff" * 4000)))[1].text == "hello"
+
+
 def test_a_message_with_a_text_of_its_own_keeps_it() -> None:
     winmail = with_bodies((PLAIN_BODY, STRING, b"other\0"))
 
