@@ -107,7 +107,7 @@ class Fields:
     def list_id(self) -> str | None:
         text = self.text("list-id")
         match = _LIST_ID.search(text or "")
-        return (match[1] if match else text or "").strip("<> ").lower() or None
+        return one_line((match[1] if match else text or "").strip("<> ").lower()) or None
 
     def auth_results(self) -> tuple[tuple[str, str, str], ...]:
         """(authserv-id, method, result) of SPF, DKIM, DMARC and ARC, as the headers claim them (RFC 8601)."""
@@ -117,7 +117,7 @@ class Fields:
             server = text.partition(";")[0].strip()
             if "=" in server:  # some leave out who says so
                 server, text = "", f";{text}"
-            server = server.partition(" ")[0].lower()[:NAME]
+            server = one_line(server.partition(" ")[0].lower())[:NAME]
             found |= {(server, method.lower(), result.lower()): None for method, result in _METHOD.findall(text)}
         return tuple(found)[:AUTH_RESULTS]
 

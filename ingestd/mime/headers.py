@@ -95,7 +95,7 @@ def _leniently(item: str) -> Address | None:
 
 
 def _address(name: str, spec: str) -> Address | None:
-    spec = one_line(spec).lower()
+    spec = one_line(spec.lower())  # in this order: what is in NFC need not be so in lower case
     if not spec or len(spec) > ADDRESS_LENGTH:
         return None
     local, at, domain = spec.rpartition("@")

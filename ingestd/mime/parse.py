@@ -284,7 +284,7 @@ def _part_info(part: Part) -> PartInfo:
 
 
 def _token(text: str | None) -> str | None:
-    return one_line(text or "").lower()[:_TOKEN] or None
+    return one_line((text or "").lower())[:_TOKEN] or None
 
 
 def _report(defects: Iterable[str], limits: Iterable[str]) -> ParseReport:

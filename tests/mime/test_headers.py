@@ -50,6 +50,13 @@ def test_a_domain_is_written_in_ascii() -> None:
     assert address == Address("Ü", "ü@xn--mller-kva.example", "xn--mller-kva.example")
 
 
+def test_lower_case_is_in_nfc_too() -> None:
+    """There is no capital H with a line below in one piece, but there is such a small letter."""
+    (address,) = addresses("H\u0331@example.org".encode()).found
+
+    assert address.address == "\u1e96@example.org"
+
+
 def test_an_address_without_a_domain_says_so() -> None:
     assert addresses(b"root").found == (Address("", "root", ""),)
 
