@@ -229,6 +229,33 @@ class PartInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class DeliveryStatus:
+    """What became of a message for one of its recipients (RFC 3464, section 2.3). Unknown facts are None."""
+
+    action: str | None  # lower-case: "failed", "delayed", "delivered", "relayed", "expanded"
+    status: str | None  # "5.1.1"
+    recipient: Address | None  # the final one, else the original one
+    diagnostic: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryReport:
+    """What a delivery status notification says: who says it, and of each recipient, as far as there is room."""
+
+    reporting_mta: str | None  # lower-case
+    recipients: tuple[DeliveryStatus, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Disposition:
+    """What a recipient's program did with a message, as its notification says (RFC 8098). Unknown facts are None."""
+
+    type: str | None  # lower-case: "displayed", "deleted", "dispatched", "processed"
+    recipient: Address | None
+    original_message_id: str | None  # without angle brackets
+
+
+@dataclass(frozen=True, slots=True)
 class Header:
     name: str  # as sent
     value: str  # unfolded, decoded (RFC 2047), clean
@@ -288,7 +315,8 @@ class Message:
     received: tuple[Hop, ...] = ()
     list_id: str | None = None
     list_unsubscribe: str | None = None
-    dsn: tuple[tuple[str, str], ...] | None = None  # first recipient: action, status, recipient, diagnostic
+    dsn: DeliveryReport | None = None
+    mdn: Disposition | None = None
     calendar: tuple[tuple[str, str], ...] | None = None  # method, uid, ...
     auth_results: tuple[tuple[str, str, str], ...] = ()  # (authserv-id, method, result), as the headers claim
     headers: tuple[Header, ...] = field(default=(), repr=False)

@@ -67,7 +67,7 @@ def _addresses(value: bytes) -> Addresses:
         pairs = get_addresses(text, defects=diagnostics)
     except Exception:  # noqa: BLE001 - hostile input; the result says that it is not complete
         return _by_stdlib(text)
-    found = [_address(name, spec) for name, spec in pairs if spec]
+    found = [address(name, spec) for name, spec in pairs if spec]
     left = [str(item["raw"]) for item in diagnostics if not item["recovered"]]
     more = [_leniently(item) for item in left]
     return Addresses(tuple(filter(None, (*found, *more))), all(found) and all(more))
@@ -81,7 +81,7 @@ def _by_stdlib(text: str) -> Addresses:
         pairs = email.utils.getaddresses([text])
     except Exception:  # noqa: BLE001 - the same; its comment parser recurses
         pairs = []
-    return Addresses(tuple(filter(None, (_address(name, spec) for name, spec in pairs if spec))), complete=False)
+    return Addresses(tuple(filter(None, (address(name, spec) for name, spec in pairs if spec))), complete=False)
 
 
 def _leniently(item: str) -> Address | None:
@@ -91,10 +91,11 @@ def _leniently(item: str) -> Address | None:
     match = _LENIENT.fullmatch(spec)
     if not match or after.count("<"):
         return None
-    return _address(before.strip(' "') if angle else "", match[1])
+    return address(before.strip(' "') if angle else "", match[1])
 
 
-def _address(name: str, spec: str) -> Address | None:
+def address(name: str, spec: str) -> Address | None:
+    """The mailbox of which *spec* is the address and *name* what stands before it; None when that cannot be one."""
     spec = one_line(spec.lower())  # in this order: what is in NFC need not be so in lower case
     if not spec or len(spec) > ADDRESS_LENGTH:
         return None

@@ -33,7 +33,9 @@ def kind(root: Part, fields: Fields, attachments: Sequence[Attachment], *, invit
 
 
 def _report_type(root: Part) -> str | None:
-    """What a multipart/report reports, by its parameter or, where that is missing, by its second part."""
+    """What a multipart/report, signed or not, reports: by its parameter or, where that is missing, its second part."""
+    if root.content_type == "multipart/signed" and root.parts:
+        root = root.parts[0]
     if root.content_type != "multipart/report":
         return None
     second = root.parts[1].content_type if len(root.parts) > 1 else ""

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ..message import Attachment, Blob, Embedded, Message, ParseReport, PartInfo, Span
+from ..message import Attachment, Blob, DeliveryReport, Disposition, Embedded, Message, ParseReport, PartInfo, Span
 from ..raw import InMemory, Raw
 from . import attachments, derived, kinds, reports, subject
 from .attachments import Found
@@ -27,7 +27,7 @@ from .segments import segments
 from .text import snippet
 from .transfer import start_of
 
-PARSE_VERSION = 2
+PARSE_VERSION = 3
 PARSER = f"ingestd, mail-parser {MAIL_PARSER}"
 DEFECTS = 50
 DECODED_BYTES = 4 << 20  # of a message within that was sent encoded; what lies beyond is not looked into
@@ -138,7 +138,8 @@ def _understood(raw: Raw) -> Message:
         received=hops,
         list_id=fields.list_id(),
         list_unsubscribe=fields.text("list-unsubscribe"),
-        dsn=_delivery_status(raw, outer) if kind == "bounce" else None,
+        dsn=_delivery_report(raw, outer, limits) if kind == "bounce" else None,
+        mdn=_disposition(raw, outer) if kind == "receipt" else None,
         calendar=calendar,
         auth_results=fields.auth_results(),
         headers=fields.all(),
@@ -262,14 +263,22 @@ def _blobs(found: Iterable[Found], more: Iterable[Blob]) -> tuple[Blob, ...]:
 
 
 def _calendar(raw: Raw, letter: _Letter) -> reports.Pairs | None:
-    part = next((leaf for leaf in letter.place.root.leaves() if leaf.content_type == "text/calendar"), None)
+    part = _leaf(letter, "text/calendar")
     return reports.calendar(raw, part) if part else None
 
 
-def _delivery_status(raw: Raw, letter: _Letter) -> reports.Pairs | None:
-    wanted = ("message/delivery-status", "message/global-delivery-status")
-    part = next((leaf for leaf in letter.place.root.leaves() if leaf.content_type in wanted), None)
-    return reports.delivery_status(raw, part) if part else None
+def _delivery_report(raw: Raw, letter: _Letter, limits: set[str]) -> DeliveryReport | None:
+    part = _leaf(letter, "message/delivery-status", "message/global-delivery-status")
+    return reports.delivery_report(raw, part, limits) if part else None
+
+
+def _disposition(raw: Raw, letter: _Letter) -> Disposition | None:
+    part = _leaf(letter, "message/disposition-notification", "message/global-disposition-notification")
+    return reports.disposition(raw, part) if part else None
+
+
+def _leaf(letter: _Letter, *content_types: str) -> Part | None:
+    return next((leaf for leaf in letter.place.root.leaves() if leaf.content_type in content_types), None)
 
 
 def _part_info(part: Part) -> PartInfo:

@@ -12,7 +12,18 @@ from typing import Any
 
 from bson import Int64
 
-from ..message import Address, Attachment, Embedded, Hop, Message, RawMessage, Segment
+from ..message import (
+    Address,
+    Attachment,
+    DeliveryReport,
+    DeliveryStatus,
+    Disposition,
+    Embedded,
+    Hop,
+    Message,
+    RawMessage,
+    Segment,
+)
 from ..raw import Raw
 
 SCHEMA = 1
@@ -71,7 +82,8 @@ def understood(parsed: Message, sha256: str, authserv_ids: Collection[str] = ())
         "embedded": [_embedded(embedded) for embedded in parsed.embedded],
         "received": [_hop(hop) for hop in parsed.received],
         "list": _list(parsed),
-        "dsn": _dsn(parsed),
+        "dsn": _dsn(parsed.dsn),
+        "mdn": _mdn(parsed.mdn),
         "calendar": _calendar(parsed),
         "auth": _auth(parsed, authserv_ids),
         "parse": {
@@ -203,18 +215,33 @@ def _list(parsed: Message) -> Document | None:
     return {"id": parsed.list_id, "unsubscribe": parsed.list_unsubscribe}
 
 
-def _dsn(parsed: Message) -> Document | None:
-    if parsed.dsn is None:
+def _dsn(report: DeliveryReport | None) -> Document | None:
+    """The report, with the facts of its first recipient at hand: most have but one."""
+    if report is None:
         return None
-    facts = dict(parsed.dsn)
-    recipient = facts.get("recipient")
+    recipients = [_delivery(status) for status in report.recipients]
+    first = recipients[0] if recipients else _delivery(DeliveryStatus(None, None, None, None))
+    return {**first, "reporting_mta": report.reporting_mta, "recipients": recipients}
+
+
+def _delivery(status: DeliveryStatus) -> Document:
+    return {"action": status.action, "status": status.status, **_who(status.recipient), "diagnostic": status.diagnostic}
+
+
+def _mdn(found: Disposition | None) -> Document | None:
+    if found is None:
+        return None
     return {
-        "action": facts.get("action"),
-        "status": facts.get("status"),
-        "recipient": recipient,
-        "recipient_domain": recipient.rpartition("@")[2].lower() if recipient and "@" in recipient else None,
-        "diagnostic": facts.get("diagnostic"),
+        "disposition": found.type,
+        **_who(found.recipient),
+        "original_message_id": found.original_message_id,
     }
+
+
+def _who(recipient: Address | None) -> Document:
+    if recipient is None:
+        return {"recipient": None, "recipient_domain": None}
+    return {"recipient": recipient.address, "recipient_domain": recipient.domain or None}
 
 
 def _calendar(parsed: Message) -> Document | None:

@@ -75,8 +75,9 @@ def checked(dmarc: str, server: str = SERVER) -> str:
     return f"Authentication-Results: {server}; spf={dmarc} smtp.mailfrom=example.org; dkim=none; dmarc={dmarc}"
 
 
-def bounce(address: str, status: str, day: int, hour: int) -> Letter:
+def bounce(address: str, status: str, day: int, hour: int, also: str = "") -> Letter:
     report = f"Final-Recipient: rfc822; {address}\r\nAction: failed\r\nStatus: {status}\r\nDiagnostic-Code: smtp; no"
+    report += also and f"\r\n\r\nFinal-Recipient: rfc822; {also}"
     return Letter(f"{status}.{address}", f"mailer-daemon@{SERVER}", ANN, day, hour, report=report)
 
 
@@ -107,7 +108,14 @@ LETTERS = (
     # Machines.
     bounce("ada@example.com", "5.1.1", day=6, hour=1),
     bounce("eve@example.com", "4.2.2", day=6, hour=2),
-    bounce("mia@shop.example.net", "5.7.1", day=7, hour=3),
+    bounce(
+        "mia@shop.example.net",
+        "5.7.1",
+        day=7,
+        hour=3,
+        also="max@shop.example.net\r\nStatus: 4.4.1\r\n\r\n"
+        "Final-Recipient: rfc822; leo@example.com\r\nAction: Delivered",
+    ),
     Letter("n1@shop.example.net", "news@shop.example.net", ANN, day=8, hour=6, headers=("Precedence: bulk",)),
     # Ours by their address: one is forged, one is fine, and one is only said to be forged by a server we do not know.
     Letter("f1@example.org", "accounts@example.org", ANN, day=9, hour=0, headers=(checked("fail"),)),

@@ -122,12 +122,12 @@ def test_who_got_a_file_is_found_under_all_its_names(office: Store) -> None:
     ]
 
 
-def test_bounces_are_counted_by_the_domain_that_was_not_reached(office: Store) -> None:
+def test_bounces_are_counted_by_recipients_and_the_domain_that_was_not_reached(office: Store) -> None:
     domains = answer(office, "Bounces by domain")
 
     assert domains == [
         {"_id": "example.com", "bounces": 2, "permanent": 1},
-        {"_id": "shop.example.net", "bounces": 1, "permanent": 1},
+        {"_id": "shop.example.net", "bounces": 2, "permanent": 1},
     ]
 
 

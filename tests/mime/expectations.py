@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ingestd.message import Message
+from ingestd.message import DeliveryReport, Message
 from ingestd.mime.parse import parse
 from ingestd.mime.transfer import start_of
 from ingestd.raw import InMemory
@@ -81,13 +81,26 @@ def _told(message: Message, text: str) -> dict[str, Any]:
         "to_names": [address.name for address in message.to],
         "date": message.date.strftime("%Y-%m-%dT%H:%M:%SZ") if message.date else None,
         "kind": message.kind,
-        "dsn": dict(message.dsn or ()),
+        "dsn": _report(message.dsn) if message.dsn else None,
         "text": text,
         "html": message.html,
         "embedded": [embedded.subject for embedded in message.embedded],
         "parts": [f"{part.part} {part.content_type}".strip() for part in message.parts],
         "limits": list(message.parse.limits),
     }
+
+
+def _report(dsn: DeliveryReport) -> dict[str, Any]:
+    recipients = [
+        {
+            "action": each.action,
+            "status": each.status,
+            "recipient": each.recipient.address if each.recipient else None,
+            "diagnostic": each.diagnostic,
+        }
+        for each in dsn.recipients
+    ]
+    return {"reporting_mta": dsn.reporting_mta, "recipients": recipients}
 
 
 def _attachment_of(raw: InMemory) -> Callable[[Any, dict[str, Any]], bool]:

@@ -66,6 +66,10 @@ TOKENS = [
         b"{\\rtf1",
         b"\\'e9",
         b"\\u1234?",
+        b"message/delivery-status",
+        b"multipart/report; report-type=delivery-status; boundary=b",
+        b"Final-Recipient: rfc822; ",
+        b"Action: failed",
     ),
     *(
         b"Content-Transfer-Encoding: ",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ingestd.message import Address, Attachment, Message
+from ingestd.message import Address, Attachment, DeliveryReport, DeliveryStatus, Message
 from ingestd.mime.parse import parse
 from ingestd.mime.transfer import decoded
 from ingestd.raw import InMemory, OnDisk
@@ -214,10 +214,9 @@ def test_a_delivery_report_says_who_did_not_get_what() -> None:
     _, message = hard(21)
 
     assert message.kind == "bounce"
-    assert message.dsn == (
-        ("action", "failed"),
-        ("recipient", "newsletter-request@imusic.com"),
-        ("diagnostic", "X-LOCAL; 500 (err.nosuchuser)"),
+    recipient = Address("", "newsletter-request@imusic.com", "imusic.com")
+    assert message.dsn == DeliveryReport(
+        "mm1", (DeliveryStatus("failed", None, recipient, "X-LOCAL; 500 (err.nosuchuser)"),)
     )
 
 

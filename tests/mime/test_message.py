@@ -146,21 +146,6 @@ def test_a_list_is_told_by_its_id() -> None:
     assert read("List-Id: bare.example.org\n\n").list_id == "bare.example.org"
 
 
-def test_a_bounce_tells_of_its_first_recipient() -> None:
-    status = (
-        "Reporting-MTA: dns; x.y\n\nOriginal-Recipient: rfc822;A@b.c\nFinal-Recipient: rfc822; A@b.c\n"
-        "Action: failed\nStatus: 5.1.1\nDiagnostic-Code: smtp; 550\n no such user\n\n"
-        "Final-Recipient: rfc822; second@b.c\nAction: delayed\n"
-    )
-
-    assert read(report("delivery-status", part(status, "message/delivery-status"))).dsn == (
-        ("action", "failed"),
-        ("status", "5.1.1"),
-        ("recipient", "a@b.c"),
-        ("diagnostic", "smtp; 550 no such user"),
-    )
-
-
 def test_an_invitation_tells_what_and_when() -> None:
     event = (
         "BEGIN:VCALENDAR\nMETHOD:REQUEST\nBEGIN:VTIMEZONE\nUID:not-this\nEND:VTIMEZONE\nBEGIN:VEVENT\nUID:abc\n def\n"
