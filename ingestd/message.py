@@ -217,6 +217,16 @@ class Embedded:
 
 
 @dataclass(frozen=True, slots=True)
+class Outside:
+    """Text of a multipart that belongs to none of its parts, so that no mail program shows it (RFC 2046, 5.1.1)."""
+
+    part: str  # the multipart; "" for the root
+    place: Literal["preamble", "epilogue"]  # before its first boundary, after its last
+    text: str  # the beginning of it, clean
+    size_bytes: int  # of all of it as it lies in the raw, blank lines included
+
+
+@dataclass(frozen=True, slots=True)
 class PartInfo:
     """One node of the part tree, for showing the structure of a message."""
 
@@ -312,6 +322,7 @@ class Message:
     html: str | None = None
     attachments: tuple[Attachment, ...] = ()
     embedded: tuple[Embedded, ...] = ()
+    outside: tuple[Outside, ...] = ()
     received: tuple[Hop, ...] = ()
     list_id: str | None = None
     list_unsubscribe: str | None = None

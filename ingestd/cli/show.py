@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import Refused
+from ..mime.text import snippet
 from .command import READ, Session, command
 from .output import Bytes, cell, table
 
@@ -77,6 +78,8 @@ def _lines(session: Session, message: Document, parts: list[Document], places: l
     parse = message["parse"]
     yield f"{'parse':12} {parse['status']}{''.join(f'; {why}' for why in (*parse['defects'], *parse['limits']))}"
     yield f"{'text':12} {cell(message['snippet'])}"
+    for each in message.get("outside", ()):  # a message that an older version has parsed has none yet
+        yield f"{each['place']:12} {cell(snippet(each['text']))}"
     yield from _parts(session, parts)
     yield from _attachments(session, message)
     yield ""

@@ -21,6 +21,7 @@ from .derived import Budget
 from .enclosed import Enclosed
 from .fields import Fields
 from .headers import MAIL_PARSER
+from .outside import Outsides
 from .parts import EMBEDDING, Part
 from .scan import EMBEDDED, scan
 from .segments import segments
@@ -84,9 +85,10 @@ class _Letter:
 
 def _understood(raw: Raw) -> Message:
     tree = scan(raw)
-    budget = Budget()
+    budget, outside = Budget(), Outsides()
     defects, limits = set(tree.defects), set(tree.limits)
-    letters = (_letter(place, budget) for place in _messages(_Inner(raw, tree.root), defects, limits))
+    places = _messages(_Inner(raw, tree.root), defects, limits)
+    letters = (_letter(place, budget, outside) for place in places)
     outer = next(letters)
     assert outer.body is not None
     said = or_in_tnef(raw, outer.body, outer.found)
@@ -135,6 +137,7 @@ def _understood(raw: Raw) -> Message:
         html=said.html,
         attachments=outer.attachments,
         embedded=tuple(embedded),
+        outside=tuple(outside.found),
         received=hops,
         list_id=fields.list_id(),
         list_unsubscribe=fields.text("list-unsubscribe"),
@@ -145,7 +148,10 @@ def _understood(raw: Raw) -> Message:
         headers=fields.all(),
         parts=tuple(map(_part_info, tree.root.walk())),
         # Last: the fields know their defects once they have been read.
-        parse=_report(defects | said.defects | fields.defects, limits | said.limits | fields.limits | budget.limits),
+        parse=_report(
+            defects | said.defects | fields.defects,
+            limits | said.limits | fields.limits | budget.limits | outside.limits,
+        ),
     )
 
 
@@ -178,8 +184,9 @@ def _decoded(place: _Inner, part: Part, limits: set[str]) -> _Inner | None:
     return _Inner(InMemory(content), part, part, around, whole)
 
 
-def _letter(place: _Inner, budget: Budget) -> _Letter:
+def _letter(place: _Inner, budget: Budget, outside: Outsides) -> _Letter:
     raw, leaves = place.raw, _leaves(place)
+    outside.add(raw, place.root, whole=place.whole)
     files = {part: lying for part in leaves.text if not is_html(part) and (lying := derived.in_text(raw, part))}
     said = None if place.holder else body(raw, leaves, files)
     found = list(_files(raw, leaves, files, said.content_ids() if said else frozenset(), budget))

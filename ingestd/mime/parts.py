@@ -34,6 +34,8 @@ class Part:
     number: str = ""  # as IMAP numbers it; "" for the root of a multipart message
     parts: list[Part] = field(default_factory=list)
     message: Part | None = None
+    first: int = -1  # of a multipart: where the line break before its first boundary begins
+    closed: int = -1  # where the line after its closing boundary begins; -1 when there is none
     beyond: bool = False  # a multipart that was not looked into, because of a limit
 
     @property
@@ -63,6 +65,15 @@ class Part:
             waiting.extend(reversed(part.parts))
             if part.message:
                 waiting.append(part.message)
+
+    def multiparts(self) -> Iterator[Part]:
+        """The parts with parts at or below this one; those of a message within are its own."""
+        waiting = [self]
+        while waiting:
+            part = waiting.pop()
+            if part.parts:
+                yield part
+            waiting.extend(reversed(part.parts))
 
     def leaves(self) -> Iterator[Part]:
         """The parts without parts at or below this one; a message within is one of them."""

@@ -88,6 +88,7 @@ class _Scanner:
             self._end_within(hit)
             if hit.closes:
                 self._boundaries.close(hit.owner)
+                self._open[hit.owner].closed = hit.after
                 at = hit.after - 1
             elif self._count >= PARTS:
                 self.limits.add("parts")
@@ -196,6 +197,8 @@ class _Scanner:
         end = hit.before
         if self._window.line_break == b"\n" and end and self._raw.read(end - 1, end) == b"\r":
             end -= 1
+        if not self._open[hit.owner].parts:
+            self._open[hit.owner].first = end
         for part in self._open[hit.owner + 1 :]:
             part.end = max(part.body, end)
             self._check(part)

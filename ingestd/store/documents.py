@@ -21,6 +21,7 @@ from ..message import (
     Embedded,
     Hop,
     Message,
+    Outside,
     RawMessage,
     Segment,
 )
@@ -80,6 +81,7 @@ def understood(parsed: Message, sha256: str, authserv_ids: Collection[str] = ())
         "attachment_bytes": Int64(sum(attachment.size_bytes for attachment in parsed.attachments)),
         "attachments": [_attachment(attachment) for attachment in parsed.attachments],
         "embedded": [_embedded(embedded) for embedded in parsed.embedded],
+        "outside": [_outside(outside) for outside in parsed.outside],
         "received": [_hop(hop) for hop in parsed.received],
         "list": _list(parsed),
         "dsn": _dsn(parsed.dsn),
@@ -202,6 +204,15 @@ def _embedded(embedded: Embedded) -> Document:
         "from": _address(embedded.from_),
         "date": embedded.date,
         "attachments": [_attachment(attachment) for attachment in embedded.attachments],
+    }
+
+
+def _outside(outside: Outside) -> Document:
+    return {
+        "part": outside.part,
+        "place": outside.place,
+        "text": outside.text,
+        "size_bytes": Int64(outside.size_bytes),
     }
 
 

@@ -149,6 +149,17 @@ def test_a_message_that_only_the_version_changes_counts_as_before_and_becomes_cu
     assert message(database, id_)["parse"]["version"] == PARSE_VERSION
 
 
+def test_fields_that_an_older_version_did_not_know_are_added(database: Store) -> None:
+    (id_,) = store(database, with_file() + b"hidden", by=older)
+    database.messages.update_one({"_id": id_, "account": "work"}, {"$unset": {"outside": "", "mdn": ""}})
+
+    (outcome,) = again(database)
+
+    assert {"outside", "mdn"} <= {change.field for change in outcome.changes}
+    assert message(database, id_)["outside"][0]["text"] == "hidden"
+    assert message(database, id_)["mdn"] is None
+
+
 def test_what_is_no_matter_of_the_bytes_stays(database: Store) -> None:
     (id_,) = store(database, mail(1))
     kept = ("account", "sha256", "size_bytes", "mailboxes", "first_internal_date", "ingested_at", "same_as")

@@ -12,8 +12,9 @@ import pytest
 from ingestd.archive import rebuild
 from ingestd.config import load
 from ingestd.daemon import reading
-from ingestd.demo.mailbox import messages
+from ingestd.demo.mailbox import Sample, messages
 from tests.e2e.conftest import Site, on_the_wire
+from tests.fakes import NOON
 
 COUNT = 2000
 
@@ -49,6 +50,20 @@ def test_two_thousand_messages_are_stored_each_once_and_come_back_byte_for_byte(
     client.select_folder("INBOX", readonly=True)
     assert len(client.search("UNSEEN")) == unread
     client.logout()
+
+
+def test_text_that_no_mail_program_shows_is_shown(site: Site) -> None:
+    hiding = b'Content-Type: multipart/mixed; boundary="b"\r\n\r\na\r\nsecret\r\n--b\r\n\r\nhello\r\n--b--\r\nand more'
+    site.deliver([Sample(hiding, NOON, ())])
+    site.once()
+
+    shown = site.run("show", sha256(hiding).hexdigest()).stdout.splitlines()
+
+    assert [line.split(maxsplit=1) for line in shown if line.startswith(("text", "preamble", "epilogue"))] == [
+        ["text", "hello"],
+        ["preamble", "a secret"],
+        ["epilogue", "and more"],
+    ]
 
 
 def test_mail_read_before_the_first_pass_is_left_out_said_and_taken_with_all(site: Site) -> None:

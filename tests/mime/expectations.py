@@ -85,6 +85,7 @@ def _told(message: Message, text: str) -> dict[str, Any]:
         "text": text,
         "html": message.html,
         "embedded": [embedded.subject for embedded in message.embedded],
+        "outside": [f"{each.part} {each.place}: {' '.join(each.text.split())}".strip() for each in message.outside],
         "parts": [f"{part.part} {part.content_type}".strip() for part in message.parts],
         "limits": list(message.parse.limits),
     }
