@@ -48,7 +48,7 @@ AMISS = (
     ("to", [None], "to.0: bsonType"),
     ("sender", {"name": "", "address": ""}, "sender: required"),
 )
-# What no pass over one IMAP mailbox brings about, and `lang`, which no parser fills yet.
+# What no pass over one IMAP mailbox brings about, and `lang`: docs/parser.md says why nothing fills it.
 NOT_IN_A_PASS = {"blobs.files.dying", "messages.same_as", "messages.lang"}
 
 
