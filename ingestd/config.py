@@ -22,6 +22,7 @@ from .config_file import ConfigError, Written, expanded, find, included, mistake
 from .config_values import (
     EMBEDDED,
     AfterStore,
+    Domains,
     Duration,
     Host,
     Located,
@@ -126,6 +127,7 @@ class Store(Table):
     password: Secret | None = None
     tls: Literal["required", "none"] = "required"
     allow_embedded: bool = False
+    own_domains: Domains = ()
 
     @model_validator(mode="after")
     def _safe(self) -> Self:

@@ -93,6 +93,20 @@ def _host(host: str) -> str:
     return host
 
 
+_DOMAIN = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9_-]{1,63}(?<!-))*")
+
+
+def _domain(domain: str) -> str:
+    """In lower case and in ASCII form (IDNA), as domains are stored."""
+    try:
+        domain = domain.lower().encode("idna").decode("ascii")
+    except UnicodeError:
+        domain = ""
+    if not _DOMAIN.fullmatch(domain):
+        raise ValueError('each must be a domain alone, e.g. "example.org"; it stands for those below it too')
+    return domain
+
+
 def _select(program: str) -> str:
     """`unseen`, `all`, or keys as in RFC 9051, section 6.4.4."""
     if program.lower() in ("unseen", "all"):
@@ -134,6 +148,7 @@ def _after_store(action: str) -> str:
 
 Name = Annotated[str, AfterValidator(_name)]
 Host = Annotated[Text, AfterValidator(_host)]
+Domains = Annotated[tuple[Annotated[Text, AfterValidator(_domain)], ...], BeforeValidator(_list)]
 Select = Annotated[Text, AfterValidator(_select)]
 AfterStore = Annotated[Text, AfterValidator(_after_store)]
 

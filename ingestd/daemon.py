@@ -14,7 +14,7 @@ from .errors import IngestError, Refused, StoreUnavailable
 from .sources.credentials import SecretReference
 from .sources.imap import ImapAccount, Server
 from .spool import Spool
-from .store import accounts, indexes
+from .store import accounts, indexes, views
 from .store.database import StoreSettings, connected, ping
 from .store.embedded import embedded
 from .store.leases import Lease, Owner, hold
@@ -56,6 +56,7 @@ def opened(config: Config) -> Iterator[Daemon]:
         database = stack.enter_context(connected(settings))
         ping(database, settings)
         indexes.ensure(database)
+        views.ensure(database, config.store.own_domains)
         yield Daemon(database, spool, workers, Owner.current())
 
 

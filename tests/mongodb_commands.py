@@ -217,6 +217,11 @@ def _aggregate(command: Document) -> Violations:
     yield from _pipeline(command["pipeline"])
 
 
+def _view(command: Document) -> Violations:
+    """Check a command that makes a view, or changes one; reading it runs its pipeline."""
+    yield from _pipeline(command.get("pipeline", ()))
+
+
 def _create_indexes(command: Document) -> Violations:
     for index in command["indexes"]:
         yield from _index(command["createIndexes"], index)
@@ -239,6 +244,8 @@ CHECKS: dict[str, Callable[[Document], Violations]] = {
     "findAndModify": _find_and_modify,
     "count": _count,
     "aggregate": _aggregate,
+    "create": _view,
+    "collMod": _view,
     "createIndexes": _create_indexes,
     "explain": _explain,
 }

@@ -203,6 +203,23 @@ def test_a_login_without_tls_is_exposed_unless_it_stays_on_the_machine(host: str
     assert imap.exposed == exposed
 
 
+def test_own_domains_are_read_as_domains_are_stored(write: Write) -> None:
+    read = load(
+        write(f'{STORE}own_domains = ["Example.ORG", "müller.example", "corp", "a_b.x-y.example"]\n{ACCOUNT}{IMAP}')
+    )
+
+    assert read.store.own_domains == ("example.org", "xn--mller-kva.example", "corp", "a_b.x-y.example")
+
+
+@pytest.mark.parametrize(
+    "domain", ["", ".example.org", "*.example.org", "@example.org", "a@b.c", "a b", "-a.b", "a..b", "b."]
+)
+def test_what_is_no_domain_is_not_our_own(write: Write, domain: str) -> None:
+    said = mistake(write(f"{STORE}own_domains = ['{domain}']\n{ACCOUNT}{IMAP}"))
+
+    assert said.startswith("[store] own_domains")
+
+
 def test_since_is_a_day_or_an_age(write: Write) -> None:
     assert account(write, "since = 2026-01-01").since == date(2026, 1, 1)
     assert account(write, 'since = "90d"').since == timedelta(days=90)
@@ -346,6 +363,10 @@ def test_a_mistyped_table_is_told(write: Write) -> None:
         (STORE + "[account]\nname = 'work'", "account: must be a list of tables; write [[account]], with two brackets"),
         ("store = 3\n" + ACCOUNT + IMAP, "[store] must be a table"),
         ("account = [3]\n" + STORE, "[[account]] must be a table"),
+        (
+            STORE + "own_domains = 'example.org'\n" + ACCOUNT + IMAP,
+            '[store] own_domains: must be a list: write ["...", "..."]',
+        ),
         (STORE + "[daemon]\nworkers = '2'\n" + ACCOUNT + IMAP, "[daemon] workers: must be a valid integer"),
         (STORE + "[daemon]\nworkers = true\n" + ACCOUNT + IMAP, "[daemon] workers: must be a valid integer"),
         (STORE + "[daemon]\nworkers = -1\n" + ACCOUNT + IMAP, "[daemon] workers: must be greater than or equal to 0"),

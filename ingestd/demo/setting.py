@@ -35,6 +35,7 @@ CONFIGURATION = """\
 # Written by `ingestd demo`. The mail server is gone; what was stored can still be looked at.
 [store]
 uri = "embedded:store"
+own_domains = ["example.org"]
 
 [daemon]
 workers = 2

@@ -66,6 +66,19 @@ def test_text_that_no_mail_program_shows_is_shown(site: Site) -> None:
     ]
 
 
+def test_directions_follow_our_domains_by_migrate(site: Site) -> None:
+    site.deliver(messages(60))
+    site.once()
+    site.write(store=site.store + '\nown_domains = ["example.org"]')
+
+    said = [site.run("migrate", *words).stdout for words in (("--dry-run",), (), ("--dry-run",))]
+
+    assert said == ["missing: mail\n", "built: mail\n", "missing: nothing\n"]
+    with reading(load(site.config)) as database:
+        found = {message["direction"] for message in database.mail.find({}, {"direction": 1})}
+    assert found >= {"inbound", "outbound"}
+
+
 def test_mail_read_before_the_first_pass_is_left_out_said_and_taken_with_all(site: Site) -> None:
     letters = list(messages(60))
     unread = sum("\\Seen" not in letter.flags for letter in letters)

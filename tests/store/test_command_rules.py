@@ -136,6 +136,11 @@ BROKEN: dict[str, tuple[Document, str]] = {
     "what is accumulated": (aggregate({"$group": {"_id": None, "a": {"$sum": {"$foo": 1}}}}), "expressions"),
     "a bucket": (aggregate({"$bucket": {"groupBy": "$a", "output": {"n": {"$foo": 1}}}}), "accumulators"),
     "a window": (aggregate({"$setWindowFields": {"output": {"n": {"$foo": 1, "window": {}}}}}), "accumulators"),
+    "a view": ({"create": "mail", "viewOn": "messages", "pipeline": [{"$indexStats": {}}]}, "stages"),
+    "a view that changes": (
+        {"collMod": "mail", "viewOn": "messages", "pipeline": [{"$set": {"a": {"$foo": 1}}}]},
+        "foo",
+    ),
     "a variable": (aggregate({"$set": {"a": "$$SEARCH_META"}}), "variables"),
     # indexes
     "a partial index by $ne": (index(partialFilterExpression={"a": {"$ne": 1}}), "partial index"),
