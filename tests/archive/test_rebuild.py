@@ -15,6 +15,7 @@ from ingestd.mime.parse import parse
 from ingestd.store import messages
 from ingestd.store.messages import Terms
 from tests.fakes import mail, raw
+from tests.mime.enclosing import ENCLOSING
 
 Document = dict[str, Any]
 
@@ -42,6 +43,16 @@ def test_a_hard_message_and_its_attachments_come_back_byte_for_byte(database: Da
     for attachment in message["attachments"]:
         got = b"".join(rebuild.attachment(database, message, attachment))
         assert (len(got), sha256(got).hexdigest()) == (attachment["size_bytes"], attachment["sha256"])
+
+
+def test_files_within_parts_come_back_byte_for_byte_beside_the_message(database: Database[Document]) -> None:
+    stored = store(database, *ENCLOSING)
+
+    for content, message in zip(ENCLOSING, stored, strict=True):
+        assert b"".join(rebuild.original(database, message)) == content
+        for attachment in message["attachments"]:
+            got = b"".join(rebuild.attachment(database, message, attachment))
+            assert sha256(got).hexdigest() == attachment["sha256"]
 
 
 def test_every_blob_that_is_stored_has_the_digest_it_is_named_by(database: Database[Document]) -> None:
