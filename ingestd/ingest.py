@@ -75,6 +75,7 @@ class Stored:
     batch: Sequence[Arrival]
     receipts: Sequence[Receipt]
     quarantined: Sequence[Place]
+    replaced: Sequence[Place]  # places that held another message until now
 
 
 def ingest(mailbox: Source, ledger: Ledger, sink: Sink, spool: Spool, wanted: Wanted) -> Generator[Plan | Stored]:
@@ -91,12 +92,12 @@ def ingest(mailbox: Source, ledger: Ledger, sink: Sink, spool: Spool, wanted: Wa
     if lasting:
         ledger.leave_out(plan.left_out)
     yield plan
-    fetch = partial(mailbox.fetch, due, epoch=ledger.memory.epoch.number, since=since)
+    fetch = partial(arrivals, mailbox, ledger.memory, due, since)
     with spool.lane(mailbox.abort) as lane:
         for batch, receipts in sink.store(lane.batches(fetch, BATCH_BYTES, BATCH_COUNT)):
-            quarantined = ledger.record(batch, receipts, lasting=lasting)
+            recorded = ledger.record(batch, receipts, lasting=lasting)
             lane.release(batch)
-            yield Stored(batch, receipts, quarantined)
+            yield Stored(batch, receipts, recorded.quarantined, recorded.replaced)
     if not spool.stopped:
         acknowledge(mailbox, ledger, wanted)
 
@@ -111,9 +112,18 @@ def choose(mailbox: Searchable, present: UIDSet, memory: Memory, wanted: Wanted)
 
 def planned(found: Candidates, memory: Memory, due: UIDSet) -> Plan:
     """Set out what becomes of every UID; changes nothing."""
-    selected = (found.selected | memory.selected) - memory.done
-    rest = {why: uids - memory.done - selected for why, uids in found.left_out.items()}
-    return Plan(found.present, memory.done, selected, {why: uids for why, uids in rest.items() if uids}, due)
+    again = memory.doubts.fetch & due
+    done = memory.done - again
+    selected = (found.selected | memory.selected | again) - done
+    rest = {why: uids - done - selected for why, uids in found.left_out.items()}
+    return Plan(found.present, done, selected, {why: uids for why, uids in rest.items() if uids}, due)
+
+
+def arrivals(mailbox: Source, memory: Memory, due: UIDSet, since: datetime | None, lane: Lane) -> Iterator[Arrival]:
+    """Fetch what is *due*: new mail from *since* on, and whatever lies now where something else is known to lie."""
+    again = memory.doubts.fetch & due
+    yield from mailbox.fetch(due - again, lane, epoch=memory.epoch.number, since=since)
+    yield from mailbox.fetch(again, lane, epoch=memory.epoch.number)
 
 
 def acknowledge(mailbox: Source, ledger: Ledger, wanted: Wanted) -> None:

@@ -1,13 +1,13 @@
 """What a mailbox lists, held against what the ledger knows of it, before anything is fetched.
 
-Is it still the mailbox that we know? Which of its messages are gone, and which are back? A UID means something only as
-long as the mailbox keeps its promises, and servers are restored, replaced and broken.
+Is it still the mailbox that we know? Which of its messages are gone, which are back, and which are others now? A UID
+means something only as long as the mailbox keeps its promises, and servers are restored, replaced and broken.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -20,6 +20,7 @@ from .uidset import UIDSet
 
 SAMPLE = 8  # known messages that are looked at in each pass
 PENDING = 500  # besides those that are to be marked or moved on the server, at most
+COMPARED = 5000  # doubted messages that are compared in each pass
 BULK = 20  # messages, and one in
 SHARE = 10  # of them: when more than both disappear at once, the server is doubted rather than believed
 BELIEVED = timedelta(days=1)  # after so long it is believed all the same
@@ -55,27 +56,28 @@ def reconcile(mailbox: Listing, ledger: Ledger) -> UIDSet:
         _recognise(mailbox, ledger, present)
     if not ledger.memory.first_sight:
         _account(mailbox, ledger, present, whole=whole)
+        _compare(mailbox, ledger, present)
     elif whole:
         ledger.first_listed(present)
     return present
 
 
 def _recognise(mailbox: Listing, ledger: Ledger, present: UIDSet) -> None:
-    """Look at some of the messages that are known, and begin a new epoch when most of them are not there any more."""
-    known = ledger.memory.done & present
+    """Look at some of the messages that are known: begin a new epoch when most of them are others, else doubt some."""
+    memory, uidnext = ledger.memory, mailbox.numbers.uidnext
+    known = (memory.done & present) - memory.doubts.all
     sample = known.spread(SAMPLE) | (ledger.unacknowledged() & known).last(PENDING)
-    if not sample:
-        return
-    found = compared(mailbox.look(sample), ledger.metadata(sample))
+    found = compared(mailbox.look(sample) if sample else {}, ledger.metadata(sample))
     if found.another_mailbox:
         ledger.begin_epoch(mailbox.numbers)
-        log.warning(
-            "mailbox replaced",
-            mailbox=f"{mailbox.account}/{mailbox.name}",
-            epoch=ledger.memory.epoch.number,
-            compared=len(found.compared),
-            other=len(found.other),
-        )
+        epoch, other = ledger.memory.epoch.number, len(found.other)
+        log.warning("mailbox replaced", mailbox=_name(mailbox), epoch=epoch, compared=len(found.compared), other=other)
+        return
+    doubts = memory.doubts.compared(sample, found.changed)
+    if found.other or uidnext < memory.uidnext:
+        log.warning("mailbox restored", mailbox=_name(mailbox), other=len(found.other), to_compare=len(known - sample))
+        doubts = replace(doubts, compare=doubts.compare | (known - sample))
+    ledger.doubt(doubts, uidnext)
 
 
 def _account(mailbox: Listing, ledger: Ledger, present: UIDSet, *, whole: bool) -> None:
@@ -85,17 +87,32 @@ def _account(mailbox: Listing, ledger: Ledger, present: UIDSet, *, whole: bool) 
     if absent == before:
         return
     ledger.reckon(absent)
-    where, gone, back = f"{mailbox.account}/{mailbox.name}", absent.gone - before.gone, before.gone - absent.gone
+    gone, back = absent.gone - before.gone, before.gone - absent.gone
     if gone or back:
-        log.info("reconciled", mailbox=where, gone=len(gone), back=len(back))
+        log.info("reconciled", mailbox=_name(mailbox), gone=len(gone), back=len(back))
+        doubts = ledger.memory.doubts
+        ledger.doubt(replace(doubts, compare=doubts.compare | back), ledger.memory.uidnext)
     if absent.suspended - before.suspended and absent.suspended_at:
         log.warning(
             "disappearance doubted",
-            mailbox=where,
+            mailbox=_name(mailbox),
             missing=len(absent.suspended),
             known=len(ledger.memory.done - before.gone),
             believed_at=absent.suspended_at + BELIEVED,
         )
+
+
+def _compare(mailbox: Listing, ledger: Ledger, present: UIDSet) -> None:
+    """Compare a part of what is doubted with what is known of it; what is not what it was is to be fetched again."""
+    part = (ledger.memory.doubts.compare & present).last(COMPARED)
+    if part:
+        said = mailbox.look(part)
+        found = compared(said, ledger.metadata(part))
+        ledger.doubt(ledger.memory.doubts.compared(UIDSet.of(said), found.changed), ledger.memory.uidnext)
+
+
+def _name(mailbox: Listing) -> str:
+    return f"{mailbox.account}/{mailbox.name}"
 
 
 # --- decisions

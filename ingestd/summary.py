@@ -26,6 +26,7 @@ class Summary:
     vanished: int = 0  # expunged before we had the bytes
     failed: int = 0  # the server would not give them; tried again later
     quarantined: int = 0  # of the failed: not tried again
+    replaced: int = 0  # of the stored and the copies: where another message was known to lie
     too_old: int = 0  # left out only now: INTERNALDATE lies before `since`
     left_out: Mapping[str, int] = field(default_factory=dict)  # by reason
     parsed_partly: int = 0
@@ -54,6 +55,7 @@ class Summary:
         self.failed += kinds[Failed]
         self.too_old += kinds[LeftOut]
         self.quarantined += len(done.quarantined)
+        self.replaced += len(done.replaced)
         self.parsed_partly += sum(receipt.status == "partial" for receipt in new)
         self.unparsed += sum(receipt.status == "failed" for receipt in new)
         self.size_bytes += sum(a.content.size_bytes for a in done.batch if isinstance(a, RawMessage))

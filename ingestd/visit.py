@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from time import monotonic
 from typing import Any, Protocol
 
+import structlog
 from pymongo.database import Database
 
 from .config import Account
@@ -27,6 +28,8 @@ from .uidset import UIDSet
 from .workers import Sink, Workers
 
 Document = dict[str, Any]
+
+log = structlog.get_logger(__name__)
 
 
 class Watch(Protocol):
@@ -95,6 +98,8 @@ class Visit:
                     summary.begin(step)
                     watch.began(self.account.name, mailbox.name, len(step.due))
                 else:
+                    for place in step.replaced:
+                        log.warning("message replaced", place=place.id)
                     summary.add(step)
                     watch.advanced(len(step.batch), sum(receipt.size_bytes for receipt in step.receipts))
         summary.seconds = monotonic() - started

@@ -21,6 +21,10 @@ def mail(number: int, body: str = "hello") -> bytes:
     ).encode()
 
 
+def digest(content: bytes) -> str:
+    return sha256(content).hexdigest()
+
+
 def raw(content: bytes, uid: int = 1, mailbox: str = "INBOX", account: str = "work") -> RawMessage:
     place = Place(account, mailbox, 1, 9, uid)
     return RawMessage(place, InMemory(content), sha256(content).hexdigest(), NOON, server_size_bytes=len(content))

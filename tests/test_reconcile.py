@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from ingestd.ingest import Plan, Wanted
+from ingestd.errors import StoreUnavailable
+from ingestd.ingest import Wanted
 from ingestd.message import Metadata
 from ingestd.reconcile import Comparison, absences, compared
 from ingestd.store.memory import Absent
@@ -335,16 +336,17 @@ def test_a_uidnext_that_is_too_high_does_not_hide_new_mail(bench: Bench) -> None
 
 
 def test_what_an_epoch_left_unsealed_is_sealed_when_the_next_begins(bench: Bench) -> None:
-    box = mailbox(*range(1, 251))
-    steps = bench.steps(box)
-    assert isinstance(next(steps), Plan)
-    next(steps)
-    steps.close()
-    bench.database.seals.delete_many({})
+    bench.fail_at = "placements"
+    with pytest.raises(StoreUnavailable):
+        bench.run(mailbox(1, 2, 3))
+    unsealed = bench.sealed()
+    bench.fail_at = ""
 
     bench.run(mailbox(1, uidvalidity=10))
 
+    assert unsealed == []
     assert bench.sealed() == bench.state()[0]
+    assert len(bench.sealed()) == 4
 
 
 def test_a_limit_does_not_keep_a_pass_from_reconciling(bench: Bench) -> None:

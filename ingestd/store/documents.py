@@ -136,21 +136,31 @@ def placement(raw: RawMessage, ack: str | None) -> Document:
         "mailbox": place.mailbox,
         "epoch": place.epoch,
         "uid": Int64(place.uid),
-        "message": raw.id,
-        "digest": raw.sha256,
-        "size_bytes": Int64(raw.content.size_bytes),
-        "server_size_bytes": None if raw.server_size_bytes is None else Int64(raw.server_size_bytes),
+        **held(raw),
         "state": "stored",
         "reason": None,
         "next_try": None,
+        **whereabouts(raw),
+        "via": raw.via,
+        "ack": "pending" if ack else None,
+        "ack_action": ack,
+    }
+
+
+def held(raw: RawMessage) -> Document:
+    """Which message lies at a place."""
+    return {"message": raw.id, "digest": raw.sha256, "size_bytes": Int64(raw.content.size_bytes)}
+
+
+def whereabouts(raw: RawMessage) -> Document:
+    """What the mailbox says about the message at a place."""
+    return {
+        "server_size_bytes": None if raw.server_size_bytes is None else Int64(raw.server_size_bytes),
         "vanished_at": None,
         "present": True,
         "flags": list(raw.flags),
         "labels": list(raw.labels),
         "internal_date": raw.internal_date,
-        "via": raw.via,
-        "ack": "pending" if ack else None,
-        "ack_action": ack,
     }
 
 

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pymongo.database import Database
 
-from ..message import Arrival, Failed, LeftOut, Metadata, Numbers, Place, Receipt, Vanished
+from ..message import Arrival, Failed, LeftOut, Metadata, Numbers, Place, RawMessage, Receipt, Vanished
 from ..steps import step
 from ..uidset import UIDSet
 from . import mailboxes, placements, sightings
 from .leases import Lease
-from .memory import Absent, Memory
+from .memory import Absent, Doubts, Memory
 from .seals import Seals
 
 Document = dict[str, Any]
 
 SEALED_AT_ONCE = 100  # places in one seal
+AGAIN = 100  # messages that are stored and fetched again in one pass, since something else seems to lie there
 REMOVING = ("move", "delete")  # what leaves nothing in the mailbox: no need to miss it twice, nor to doubt so many
 CHECKPOINT_EVERY = timedelta(seconds=2)  # it may lag: what was stored since is looked up
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What of a batch a person may want to know."""
+
+    quarantined: Sequence[Place]  # not tried again
+    replaced: Sequence[Place]  # stored before, and now found to hold another message
 
 
 class Ledger:
@@ -32,6 +41,7 @@ class Ledger:
         self._database, self._lease, self._seals = database, lease, seals
         self.memory = memory
         self._saved_at = datetime.fromtimestamp(0, UTC)
+        self._sealed: set[tuple[str, str]] = set()  # places and digests, since the checkpoint that the pass began from
         if memory.first_sight:
             self._begin(memory)
 
@@ -55,14 +65,21 @@ class Ledger:
         before, now = self.memory.absent.gone, datetime.now(UTC)
         sightings.gone(self._database, self.memory.epoch, absent.gone - before, now)
         sightings.back(self._database, self.memory.epoch, before - absent.gone, now)
-        self.memory = replace(self.memory, absent=absent)
+        self.memory = replace(self.memory, absent=absent, doubts=self.memory.doubts.without(absent.gone))
+
+    def doubt(self, doubts: Doubts, uidnext: int) -> None:
+        """Remember which UIDs may stand for other messages than those that are known, as of *uidnext*."""
+        self.memory = replace(self.memory, doubts=doubts, uidnext=uidnext)
 
     def plan(self, selected: UIDSet, limit: int | None = None) -> UIDSet:
         """Save that *selected* is to do, besides what was left undone; return what of it is due now, up to *limit*.
 
-        What is stored already, but was not sealed before the last pass ended, is sealed here.
+        What is stored already, but was not sealed before the last pass ended, is sealed here. Some of what is stored
+        may be due too, since something else seems to lie there now.
         """
         step("searched")
+        again = self.memory.doubts.due(datetime.now(UTC), AGAIN)
+        self._sealed = self._seals.named_since(self.memory.sealed) if again else set()
         memory = self.memory = replace(self.memory, selected=(self.memory.selected | selected) - self.memory.done)
         waiting = placements.waiting(self._database, memory.epoch, datetime.now(UTC))
         due = memory.new_first(memory.selected - waiting, limit)
@@ -72,26 +89,25 @@ class Ledger:
         if due == memory.selected - waiting:  # all that may be unsealed was looked up
             self.memory = replace(self.memory, sealed=self._seals.number)
         self._save()
-        return due - known.ended
+        return (due - known.ended) | again
 
     def leave_out(self, left_out: Mapping[str, UIDSet]) -> None:
         """Save which UIDs are not wanted, and why."""
         self.memory = replace(self.memory, left_out=left_out)
         self._save()
 
-    def record(self, batch: Sequence[Arrival], receipts: Sequence[Receipt], *, lasting: bool = True) -> list[Place]:
-        """Write what became of *batch*: attempts, the seal, the checkpoint. Return what is quarantined now.
+    def record(self, batch: Sequence[Arrival], receipts: Sequence[Receipt], *, lasting: bool = True) -> Recorded:
+        """Write what became of *batch*: attempts, the seal, the checkpoint.
 
         What turned out too old is left out from now on; unless *lasting*, it stays to do for a later pass.
         """
         self._lease.check()
-        now = datetime.now(UTC)
-        gone = placements.vanish(self._database, [each for each in batch if isinstance(each, Vanished)], now)
-        quarantined = placements.postpone(self._database, [each for each in batch if isinstance(each, Failed)], now)
-        if receipts:
-            sealed = self._seals.append(receipts)
-            self.memory = replace(self.memory, sealed=sealed)
-            step("sealed")
+        now, known = datetime.now(UTC), self.memory.doubts.fetch
+        fresh = [each for each in batch if each.place.uid not in known]
+        gone = placements.vanish(self._database, [each for each in fresh if isinstance(each, Vanished)], now)
+        quarantined = placements.postpone(self._database, [each for each in fresh if isinstance(each, Failed)], now)
+        replaced = self._renew([each for each in batch if each.place.uid in known], now)
+        self._seal([receipt for receipt in receipts if receipt.place.uid not in known or receipt.place in replaced])
         if lasting:
             self._older(UIDSet.of(each.place.uid for each in batch if isinstance(each, LeftOut)))
         ended = [*(receipt.place for receipt in receipts), *quarantined]
@@ -99,7 +115,7 @@ class Ledger:
         self.memory = self.memory.dropped(UIDSet.of(place.uid for place in gone))
         if now - self._saved_at >= CHECKPOINT_EVERY:
             self._save()
-        return quarantined
+        return Recorded(quarantined, sorted(replaced))
 
     def finish(self, summary: Document) -> None:
         """Save the checkpoint at the end of a pass, with what it did."""
@@ -107,9 +123,12 @@ class Ledger:
         self._save()
 
     def unacknowledged(self, action: str | None = None) -> UIDSet:
-        """What was stored while *action*, or anything, was asked for, and is not acknowledged on the server yet."""
+        """What was stored while *action*, or anything, was asked for, and is not acknowledged on the server yet.
+
+        Without what may be another message by now.
+        """
         self._lease.check()
-        return placements.unacknowledged(self._database, self.memory.epoch, action)
+        return placements.unacknowledged(self._database, self.memory.epoch, action) - self.memory.doubts.all
 
     def acknowledged(self, uids: UIDSet, action: str) -> None:
         """Record that the server did *action* to *uids*."""
@@ -128,6 +147,23 @@ class Ledger:
         self.memory = replace(memory, sealed=self._seals.number)  # nothing of this epoch can be sealed yet
         self._save()
 
+    def _renew(self, batch: Sequence[Arrival], now: datetime) -> set[Place]:
+        """Record what was fetched again; return the places that hold another message than they did."""
+        if not batch:
+            return set()
+        replaced = sightings.renew(self._database, [each for each in batch if isinstance(each, RawMessage)], now)
+        doubts = self.memory.doubts.without(_uids(batch, RawMessage, Vanished))
+        if _uids(batch, Failed):
+            doubts = replace(doubts, fetch_after=now + placements.DELAYS[-1])
+        self.memory = replace(self.memory, doubts=replace(doubts, compare=doubts.compare | _uids(batch, Vanished)))
+        return replaced
+
+    def _seal(self, receipts: Sequence[Receipt]) -> None:
+        """Seal *receipts*, but for those that an interrupted pass had sealed."""
+        if unsealed := [each for each in receipts if (each.place.id, each.sha256) not in self._sealed]:
+            self.memory = replace(self.memory, sealed=self._seals.append(unsealed))
+            step("sealed")
+
     def _older(self, uids: UIDSet) -> None:
         if uids:
             older = self.memory.left_out.get("older_than_since", UIDSet()) | uids
@@ -140,7 +176,7 @@ class Ledger:
             return
         named = self._seals.named_since(memory.sealed)
         receipts = placements.receipts(self._database, memory.epoch, stored)
-        unsealed = [receipt for receipt in receipts if receipt.place.id not in named]
+        unsealed = [receipt for receipt in receipts if (receipt.place.id, receipt.sha256) not in named]
         for start in range(0, len(unsealed), SEALED_AT_ONCE):
             self._seals.append(unsealed[start : start + SEALED_AT_ONCE])
 
@@ -148,3 +184,7 @@ class Ledger:
         step("checkpoint")
         mailboxes.save(self._database, self._lease, self.memory)
         self._saved_at = datetime.now(UTC)
+
+
+def _uids(batch: Sequence[Arrival], *kinds: type[Arrival]) -> UIDSet:
+    return UIDSet.of(each.place.uid for each in batch if isinstance(each, kinds))

@@ -15,7 +15,7 @@ from ..uidset import UIDSet
 from . import database as db
 from . import placements
 from .leases import Lease
-from .memory import NONE, Absent, Memory
+from .memory import NONE, Absent, Doubts, Memory
 from .placements import Epoch
 
 Document = dict[str, Any]
@@ -40,7 +40,15 @@ def recall(
     settings = f"{select} since {since}"
     if found is None:
         epoch = Epoch(account, mailbox, 1, numbers.uidvalidity)
-        return Memory(epoch, numbers.uidnext - 1, resolved(since, now), settings, now, first_sight=True)
+        return Memory(
+            epoch=epoch,
+            baseline=numbers.uidnext - 1,
+            since=resolved(since, now),
+            settings=settings,
+            met_at=now,
+            uidnext=numbers.uidnext,
+            first_sight=True,
+        )
     memory = _read(found, settings, resolved(since, now))
     if found["rebound"] or memory.epoch.uidvalidity != numbers.uidvalidity:
         return memory.afresh(numbers.uidvalidity, numbers.uidnext)
@@ -62,6 +70,8 @@ def _read(found: Document, settings: str, since: datetime | None) -> Memory:
         done=done,
         left_out={reason: UIDSet.parse(uids) for reason, uids in found["left_out"].items()} if same else {},
         absent=Absent.read(found["absent"]),
+        doubts=Doubts.read(found["doubts"]),
+        uidnext=int(found["uidnext"]),
         sealed=found["sealed"],
         last_pass=found["last_pass"],
     )
@@ -84,6 +94,8 @@ def save(database: Database[Document], lease: Lease, memory: Memory) -> None:
         "done": str(memory.done),
         "left_out": {reason: str(uids) for reason, uids in memory.left_out.items()},
         "absent": memory.absent.document,
+        "doubts": memory.doubts.document,
+        "uidnext": Int64(memory.uidnext),
         "sealed": memory.sealed,
         "last_pass": memory.last_pass,
         "token": lease.token,

@@ -40,6 +40,39 @@ class Absent:
 
 
 @dataclass(frozen=True, slots=True)
+class Doubts:
+    """UIDs that are done, and that may stand for another message than the one that is known."""
+
+    compare: UIDSet = NONE  # date and size are to be compared with what is known
+    fetch: UIDSet = NONE  # they are not what they were: the bytes are to be fetched again
+    fetch_after: datetime | None = None  # not before, since the server would not give some of them
+
+    @classmethod
+    def read(cls, found: Document) -> Self:
+        return cls(UIDSet.parse(found["compare"]), UIDSet.parse(found["fetch"]), found["fetch_after"])
+
+    @property
+    def document(self) -> Document:
+        return {"compare": str(self.compare), "fetch": str(self.fetch), "fetch_after": self.fetch_after}
+
+    @property
+    def all(self) -> UIDSet:
+        return self.compare | self.fetch
+
+    def due(self, now: datetime, count: int) -> UIDSet:
+        """What may be fetched again now: the newest, at most *count*."""
+        return NONE if self.fetch_after and now < self.fetch_after else self.fetch.last(count)
+
+    def without(self, uids: UIDSet) -> Doubts:
+        fetch = self.fetch - uids
+        return Doubts(self.compare - uids, fetch, self.fetch_after if fetch else None)
+
+    def compared(self, uids: UIDSet, changed: UIDSet) -> Doubts:
+        """The doubts that are left when *uids* were compared, of which *changed* are not what they were."""
+        return replace(self, compare=self.compare - uids, fetch=self.fetch | changed)
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """A mailbox as the last pass left it."""
 
@@ -53,6 +86,8 @@ class Memory:
     done: UIDSet = NONE  # stored or quarantined
     left_out: Mapping[str, UIDSet] = field(default_factory=dict)  # by reason
     absent: Absent = field(default_factory=Absent)
+    doubts: Doubts = field(default_factory=Doubts)
+    uidnext: int = 0  # as the last pass found it
     sealed: int = 0  # the account's newest seal at that time
     last_pass: Document | None = None
     first_sight: bool = False  # this epoch was never seen before
@@ -78,6 +113,7 @@ class Memory:
             since=self.since,
             settings=self.settings,
             met_at=self.met_at,
+            uidnext=uidnext,
             first_sight=True,
             former=self,
         )

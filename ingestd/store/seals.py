@@ -53,12 +53,12 @@ class Seals:
                 raise LeaseLost(f"account {self._account}: another daemon took it over")
         raise StoreUnavailable(f"account {self._account}: seal {self.number + 1} could not be written; try again")
 
-    def named_since(self, number: int) -> set[str]:
-        """Return the `_id`s of all placements named by the seals after *number*."""
+    def named_since(self, number: int) -> set[tuple[str, str]]:
+        """Return `_id` and digest of all placements named by the seals after *number*."""
         after = {"_id": {"$gt": _id(self._account, number), "$lt": f"{self._account}0"}}
         with db.translated():
-            found = self._database.seals.find(after, {"places._id": 1})
-            return {place["_id"] for seal in found for place in seal["places"]}
+            found = self._database.seals.find(after, {"places._id": 1, "places.digest": 1})
+            return {(place["_id"], place["digest"]) for seal in found for place in seal["places"]}
 
     def _last(self) -> Document | None:
         ours = {"_id": {"$gte": f"{self._account}/", "$lt": f"{self._account}0"}}  # "0" is what follows "/"

@@ -1,4 +1,4 @@
-"""What happens to places after they were written: they are gone, are back, or lost their meaning.
+"""What happens to places after they were written: they are gone, are back, hold another message, lost their meaning.
 
 Each change is noted in the `history` of the place, with what held until then. Every filter demands the state before the
 change, so doing it again, after a retry or a crash, changes nothing and notes nothing twice.
@@ -6,13 +6,18 @@ change, so doing it again, after a retry or a crash, changes nothing and notes n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from pymongo import UpdateOne
 from pymongo.database import Database
 
+from ..message import Place, RawMessage
+from ..steps import step
 from ..uidset import UIDSet
 from . import database as db
+from . import documents
 from .history import noted
 from .placements import LOOK_UP, Epoch
 
@@ -36,7 +41,38 @@ def back(database: Database[Document], epoch: Epoch, uids: UIDSet, now: datetime
 
 def retire(database: Database[Document], epoch: Epoch, now: datetime) -> None:
     """Record that the places of epochs before *epoch* are no more; what was stored from there stays."""
-    _vanish(database, {**epoch.filter, "epoch": {"$lt": epoch.number}}, "retired", now)
+    before = {"$gte": 1, "$lt": epoch.number}  # 0: a POP3 maildrop, which knows no epochs
+    _vanish(database, {**epoch.filter, "epoch": before}, "retired", now)
+
+
+def renew(database: Database[Document], arrived: Sequence[RawMessage], now: datetime) -> set[Place]:
+    """Record what was found at places that are stored, when it was fetched again.
+
+    Returns the places that hold another message than before, or were found to by a pass that may have died before it
+    sealed that.
+    """
+    places = {"_id": {"$in": [each.place.id for each in arrived]}, "state": "stored"}
+    with db.translated():
+        found = {each["_id"]: each for each in database.placements.find(places, {"digest": 1, "history.event": 1})}
+    there = [each for each in arrived if each.place.id in found]
+    db.upsert(database.placements, [_renewed(each, found[each.place.id]["digest"], now) for each in there])
+    step("renewed")
+    return {each.place for each in there if _replaced(each, found[each.place.id])}
+
+
+def _replaced(arrived: RawMessage, found: Document) -> bool:
+    return found["digest"] != arrived.sha256 or any(event["event"] == "replaced" for event in found["history"])
+
+
+def _renewed(arrived: RawMessage, digest: str, now: datetime) -> UpdateOne:
+    facts = documents.whereabouts(arrived)
+    if digest != arrived.sha256:
+        facts |= {**documents.held(arrived), "ack": None, "ack_action": None}
+    # Flags begin with a dollar now and then, which a pipeline would take for fields.
+    change: Document = {name: {"$literal": value} for name, value in facts.items()}
+    if digest != arrived.sha256:
+        change |= {"committed_at": "$$NOW", "history": noted("replaced", now, "message", "digest")}
+    return UpdateOne({"_id": arrived.place.id, "account": arrived.place.account, "digest": digest}, [{"$set": change}])
 
 
 def _vanish(database: Database[Document], places: Document, event: str, now: datetime) -> None:

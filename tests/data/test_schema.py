@@ -20,7 +20,7 @@ from ingestd.raw import InMemory
 from ingestd.store import accounts, leases, mailboxes, messages, placements
 from ingestd.store.indexes import INDEXES
 from ingestd.store.ledger import Ledger
-from ingestd.store.memory import Absent
+from ingestd.store.memory import Absent, Doubts
 from ingestd.store.seals import Seals
 from ingestd.summary import Summary
 from ingestd.uidset import UIDSet
@@ -69,6 +69,9 @@ def everything(database: Store) -> Iterator[Store]:
         for _ in range(placements.ATTEMPTS):
             ledger.record([Failed(memory.epoch.place(903), "no answer")], [])
         placements.retry(database, list(database.placements.find({"state": "quarantined"})), NOW)
+        ledger.doubt(Doubts(fetch=UIDSet.of([302, 303])), 1000)
+        again = [_raw(memory.epoch.place(302), b"Subject: another one\r\n\r\n")]
+        ledger.record([*again, Failed(memory.epoch.place(303), "no answer")], _stored(database, again))
         ledger.reckon(Absent(gone=UIDSet.of([1]), suspended=UIDSet.of([2]), suspended_at=NOW))
         ledger.finish(Summary("work", "INBOX", on_server=999).document(NOW, NOW))
         yield database

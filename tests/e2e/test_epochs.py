@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -98,3 +101,30 @@ def test_a_message_that_is_moved_to_another_mailbox_stays_one_message_with_two_p
         assert [(place["mailbox"], place["present"]) for place in places] == [("Done", True), ("INBOX", False)]
         (message,) = database.messages.find({"sha256": digest})
     assert sorted(message["mailboxes"]) == ["Done", "INBOX"]
+
+
+def test_a_mailbox_that_is_restored_from_a_backup_and_goes_on_gives_every_message(full: Site) -> None:
+    maildir, backup = full.server.maildir(full.user), full.directory / "backup"
+    shutil.copytree(maildir, backup, copy_function=owned_copy)
+    full.deliver(LETTERS[30:40])
+    full.once()
+    delete(full, UIDLIST, "dovecot.index*", "cur/*", "new/*")
+    shutil.copytree(backup, maildir, dirs_exist_ok=True, copy_function=owned_copy)
+    full.deliver(LETTERS[40:45])
+
+    full.once()
+
+    state = full.state()
+    assert state["messages"] == sorted({on_the_wire(letter) for letter in LETTERS[:45]})
+    with reading(load(full.config)) as database:
+        replaced = list(database.placements.find({"history.event": "replaced"}).sort("uid"))
+    assert [place["digest"] for place in replaced] == [on_the_wire(letter) for letter in LETTERS[40:45]]
+    assert [place["history"][0]["digest"] for place in replaced] == [on_the_wire(letter) for letter in LETTERS[30:35]]
+    assert len(state["sealed"]) == 45
+
+
+def owned_copy(source: str, target: str) -> None:
+    """Copy a file with whom it belongs to, which the server may demand."""
+    shutil.copy2(source, target)
+    status = Path(source).stat()
+    os.chown(target, status.st_uid, status.st_gid)
