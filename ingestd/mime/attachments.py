@@ -89,6 +89,7 @@ _KINDS = {
     "text": "txt log md htm html xml json yaml yml vcf",
 }
 _KIND_OF = {extension: kind for kind, extensions in _KINDS.items() for extension in extensions.split()}
+EXTENSIONS = frozenset(_KIND_OF) | frozenset(_EXTENSIONS.values())  # that say what a file is, and nothing else
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from .clean import one_line
 from .words import header_text
 
 PARAMETERS = 500
-_VALUE_BYTES = 16 * 1024
+VALUE_BYTES = 16 * 1024
 _FOLD = re.compile(rb"\r?\n(?=[ \t])")
 _MAIN = re.compile(rb"[^\s;]*")
 _PARAMETER = re.compile(rb';\s*([^\s=;"]+)\s*=\s*("(?:[^"\\]|\\.)*"?|[^;]*)', re.DOTALL)
@@ -41,7 +41,7 @@ class Structured:
 
 def structured(value: bytes) -> Structured:
     """Read a structured header value as leniently as mail needs it."""
-    value = _FOLD.sub(b"", value[:_VALUE_BYTES]).strip()
+    value = _FOLD.sub(b"", value[:VALUE_BYTES]).strip()
     match = _MAIN.match(value)
     main = one_line(match.group().lower().decode("ascii", "replace")) if match else ""
     if b";" not in value:

@@ -14,7 +14,7 @@ from .charsets import codec, decode, eight_bit
 from .clean import one_line
 
 # At most eight stray "?" within a word: more only costs time.
-_WORD = re.compile(r"=\?([^?\s*]{1,60})(?:\*[A-Za-z0-9-]{0,40})?\?([bBqQ])\?([^?]*(?:\?(?!=)[^?]*){0,8})\?=")
+WORD = re.compile(r"=\?([^?\s*]{1,60})(?:\*[A-Za-z0-9-]{0,40})?\?([bBqQ])\?([^?]*(?:\?(?!=)[^?]*){0,8})\?=")
 _NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/]")
 
 
@@ -37,7 +37,7 @@ def words_decoded(text: str) -> str:
 
 def _pieces(text: str) -> Iterator[str]:
     at, charset, content = 0, "", b""
-    for match in _WORD.finditer(text):
+    for match in WORD.finditer(text):
         gap = text[at : match.start()]
         follows = bool(charset) and not gap.strip(" \t\r\n")
         if charset and not (follows and charset == match[1].lower()):

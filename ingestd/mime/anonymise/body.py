@@ -1,0 +1,116 @@
+"""The body of a part: other content in the same transfer encoding, charset and layout."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import partial
+
+from ...message import Encoding
+from ..enclosed import BINHEX, Enclosed, in_text
+from ..parts import EMBEDDING, Part
+from .encoded import in_base64, in_quoted
+from .header import header
+from .mask import Mask
+from .names import named_alike
+from .text import MARKUP, text
+
+_BOUNDARY = re.compile(rb"(?:\A|(?<=[\r\n]))--([^\r\n]*)")
+_LINE = re.compile(rb"[^\r\n]+")
+_REPORTS = frozenset({"text/rfc822-headers"})
+_UU_BEGIN = re.compile(rb"(begin [0-7]{3,4} )(.*)")
+_YENC_KEPT = re.compile(rb"=y(?:begin|part|end)|\b(?:part|total|line|size|name|begin|end|p?crc32)=|=.", re.DOTALL)
+_BINHEX_LETTERS = (b"0123456", b"@ABCDEFGHIJKLMN", b"PQRSTUV", b"XYZ", b"abcdef", b"hijklm", b"pqr")
+
+Other = Callable[[bytes], bytes]
+
+
+def lines(data: bytes, mask: Mask, other: Other) -> bytes:
+    """*data* with other content; lines that are or may be a boundary keep their relation to every other one."""
+    between, at, kept = [], 0, []
+    for match in _BOUNDARY.finditer(data):
+        between.append(data[at : match.start()])
+        kept.append(b"--" + mask.line(match[1]))
+        at = match.end()
+    between.append(data[at:])
+    changed, at, pieces = other(b"".join(between)), 0, []
+    for piece, line in zip(between, [*kept, b""], strict=True):
+        pieces += [changed[at : at + len(piece)], line]
+        at += len(piece)
+    return b"".join(pieces)
+
+
+def body(mask: Mask, part: Part, data: bytes, encoding: Encoding, message: Other) -> bytes:
+    """Other content in the body *data* of the leaf *part*; *message* makes another one of a message within."""
+    content = message if part.content_type in EMBEDDING else _content(mask, part, opaque=encoding == "base64")
+    if encoding == "base64":
+        return in_base64(data, content)  # whatever "--" there is in it, its letters are content too
+    if encoding == "quoted-printable":
+        return lines(data, mask, lambda rest: in_quoted(rest, content))
+    return lines(data, mask, partial(_uuencoded, mask) if encoding == "uuencode" else content)
+
+
+def _content(mask: Mask, part: Part, *, opaque: bool) -> Other:
+    kind, label = part.content_type, part.type.text("charset")
+    if kind.startswith("message/") or kind in _REPORTS:
+        return lambda data: header(mask, data, b"\n")
+    if kind == "text/html":
+        return lambda data: text(mask, data, label, MARKUP)
+    if kind.startswith(("text/", "multipart/")):
+        return lambda data: _with_files(mask, data, label)
+    return partial(_noise, mask) if opaque else partial(text, mask)
+
+
+def _noise(mask: Mask, data: bytes) -> bytes:
+    return mask.noise(b"file " + data, len(data))
+
+
+# --- files within text
+
+
+def _with_files(mask: Mask, data: bytes, label: str | None) -> bytes:
+    pieces, at = [], 0
+    for file in in_text([data]):
+        pieces += [text(mask, data[at : file.start], label), _file(mask, file, data[file.start : file.end])]
+        at = file.end
+    return b"".join((*pieces, text(mask, data[at:], label)))
+
+
+def _file(mask: Mask, file: Enclosed, data: bytes) -> bytes:
+    if file.content_type == BINHEX:
+        return _binhex(mask, data)
+    return _in_yenc(mask, data) if file.encoding == "yenc" else _uuencoded(mask, data)
+
+
+def _uuencoded(mask: Mask, data: bytes) -> bytes:
+    return _LINE.sub(lambda match: _uuline(mask, match[0]), data)
+
+
+def _uuline(mask: Mask, line: bytes) -> bytes:
+    """The first character says how long a line is. Capitals and digits of the others become others."""
+    if match := _UU_BEGIN.fullmatch(line):
+        return match[1] + named_alike(match[2], text(mask, match[2]))
+    return line if line == b"end" else line[:1] + mask.letters(line[1:], line)
+
+
+def _in_yenc(mask: Mask, data: bytes) -> bytes:
+    """Whatever stands behind an "=" stays: it may be a word of yEnc, or become one."""
+    other, pieces, at = mask.letters(data, data), [], 0
+    for match in _YENC_KEPT.finditer(data):
+        pieces += [other[at : match.start()], match[0]]
+        at = match.end()
+    return b"".join((*pieces, other[at:]))
+
+
+def _binhex(mask: Mask, data: bytes) -> bytes:
+    """Its letters become others that BinHex knows too; the line that announces it stays."""
+    at = data.index(b"\n") if b"\n" in data else 0
+    noise = mask.noise(data, len(data))
+    return data[:at] + bytes(_binhex_letter(byte, noise[place]) for place, byte in enumerate(data[at:], at))
+
+
+def _binhex_letter(byte: int, number: int) -> int:
+    for letters in _BINHEX_LETTERS:
+        if byte in letters:
+            return letters[(letters.index(byte) + 1 + number % (len(letters) - 1)) % len(letters)]
+    return byte
