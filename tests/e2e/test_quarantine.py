@@ -153,6 +153,7 @@ def test_after_five_attempts_it_is_in_quarantine_and_not_asked_for_any_more(ward
         None,
     )
     assert shown["first_seen_at"] < shown["last_try"]
+    assert quarantine.attempts(ward.database, "work", None, ("quarantined", "fetching"), None)[1] == 1
 
 
 def test_it_is_shown_with_what_the_reason_means_and_what_to_do(ward: Ward) -> None:

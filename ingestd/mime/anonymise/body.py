@@ -19,6 +19,7 @@ _BOUNDARY = re.compile(rb"(?:\A|(?<=[\r\n]))--([^\r\n]*)")
 _LINE = re.compile(rb"[^\r\n]+")
 _REPORTS = frozenset({"text/rfc822-headers"})
 _UU_BEGIN = re.compile(rb"(begin [0-7]{3,4} )(.*)")
+_YENC_BEGIN = re.compile(rb"(=ybegin[^\r\n]*?\bname=)([^\r\n]*)")
 _YENC_KEPT = re.compile(rb"=y(?:begin|part|end)|\b(?:part|total|line|size|name|begin|end|p?crc32)=|=.", re.DOTALL)
 _BINHEX_LETTERS = (b"0123456", b"@ABCDEFGHIJKLMN", b"PQRSTUV", b"XYZ", b"abcdef", b"hijklm", b"pqr")
 
@@ -95,8 +96,11 @@ def _uuline(mask: Mask, line: bytes) -> bytes:
 
 def _in_yenc(mask: Mask, data: bytes) -> bytes:
     """Whatever stands behind an "=" stays: it may be a word of yEnc, or become one."""
-    other, pieces, at = mask.letters(data, data), [], 0
-    for match in _YENC_KEPT.finditer(data):
+    head = _YENC_BEGIN.match(data)
+    at = head.end() if head else 0
+    pieces = [head[1], named_alike(head[2], text(mask, head[2]))] if head else []
+    other = mask.letters(data, data)
+    for match in _YENC_KEPT.finditer(data, at):
         pieces += [other[at : match.start()], match[0]]
         at = match.end()
     return b"".join((*pieces, other[at:]))
