@@ -40,6 +40,7 @@ class Attempt:
     last_try: datetime | None
     next_try: datetime | None
     present: bool  # as far as is known, it is still there
+    retired: bool  # no: its mailbox was renumbered
     internal_date: datetime | None
     server_size_bytes: int | None
     message: str | None  # what is stored from there
@@ -103,7 +104,12 @@ def advice(attempt: Attempt) -> Advice:
         return Advice("its bytes are stored", f"nothing; ingestd show {attempt.message}")
     if attempt.state == "vanished":
         return Advice("it was deleted on the server before its bytes could be had", "nothing, unless a backup has it")
-    if not attempt.present:
+    if not attempt.present and not attempt.retired:
+        return Advice(
+            "the server lists it no more: it was deleted or moved before its bytes could be had",
+            "nothing; if it was moved into a mailbox that is served, it is found there",
+        )
+    if attempt.retired:
         return Advice(
             "the mailbox was renumbered since (another UIDVALIDITY), and this UID means nothing any more",
             "nothing; if the message is still there, it was found again under its new UID",
@@ -136,11 +142,12 @@ def _attempt(found: Document) -> Attempt:
         state=found["state"],
         reason=found["reason"],
         attempts=int(found["attempts"]),
-        attempts_before=sum(int(each["attempts"]) for each in found["history"] if each.get("event") == "retried"),
+        attempts_before=sum(int(each["attempts"]) for each in found["history"] if each["event"] == "retried"),
         first_seen_at=found["first_seen_at"],
         last_try=found.get("last_try"),  # places written by earlier versions have none
         next_try=found["next_try"],
         present=found["present"],
+        retired=any(each["event"] == "retired" for each in found["history"]),
         internal_date=found["internal_date"],
         server_size_bytes=None if size is None else int(size),
         message=found["message"],

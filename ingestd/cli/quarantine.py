@@ -120,7 +120,8 @@ def _unfit(attempt: Attempt, configured: set[str]) -> str | None:
     if attempt.state != "quarantined":
         return f"not in quarantine: {attempt.state}"
     if not attempt.present:
-        return "not on the server any more: its mailbox was renumbered"
+        why = "its mailbox was renumbered" if attempt.retired else "it was deleted or moved"
+        return f"not on the server any more: {why}"
     return None if attempt.account in configured else f"account {attempt.account} is not configured, so nobody tries"
 
 
@@ -147,10 +148,11 @@ def _lines(session: Session, found: list[Attempt], total: int) -> Iterator[str]:
     if not found:
         yield "nothing is in quarantine"
         return
-    columns = ("place", "state", "attempts", "first seen", "last try", "next try (UTC)", "reason")
+    columns = ("place", "there", "state", "attempts", "first seen", "last try", "next try (UTC)", "reason")
     rows = [
         (
-            each.name if each.present else f"{each.place} (renumbered)",
+            each.place if each.retired else each.name,
+            each.present,
             each.state,
             each.attempts,
             each.first_seen_at,

@@ -48,7 +48,7 @@ class Ward:
         """What a command says in JSON."""
         self.capture.readouterr()
         assert self.run(*words, "--json") == code
-        return json.loads(self.capture.readouterr().out)  # type: ignore[no-any-return]
+        return json.loads(self.capture.readouterr().out.splitlines()[-1])  # type: ignore[no-any-return]  # after logs
 
     def once(self) -> Document:
         """Make a pass when everything that waits is due, and check that every UID is accounted for."""
@@ -281,6 +281,12 @@ def renumbered(ward: Ward) -> None:
     ward.told("once")
 
 
+def deleted(ward: Ward) -> None:
+    del ward.server.messages[SICK]
+    for _ in range(2):
+        ward.told("once")
+
+
 def unconfigured(ward: Ward) -> None:
     ward.config.write_text(ward.config.read_text().replace('name = "work"', 'name = "home"'))
 
@@ -290,6 +296,7 @@ def unconfigured(ward: Ward) -> None:
     [
         (stored, "not in quarantine: stored"),
         (renumbered, "its mailbox was renumbered"),
+        (deleted, "it was deleted or moved"),
         (unconfigured, "account work is not configured"),
         (lambda ward: ward.run("quarantine", "retry", "--all", "-q"), "it is tried again by itself, at 20"),
     ],
