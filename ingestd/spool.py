@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from threading import Condition, Thread
+from time import monotonic, sleep
 from types import TracebackType
 from typing import Self
 
@@ -27,6 +28,7 @@ from .steps import step
 
 IN_MEMORY = 1 << 20  # bytes; a larger message goes to a file
 SUFFIX = ".spooled"  # of our files, so that nobody else's are emptied away
+ANOTHERS_END = 1.0  # seconds that whoever has the directory is given to end
 LINGER = 1.0  # seconds a batch waits for more before it goes as it is
 
 
@@ -62,7 +64,7 @@ class Spool:
                     " or set daemon.spool_dir"
                 )
             self._lock = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(self._lock)
             for leftover in self.directory.glob(f"*{SUFFIX}"):
                 leftover.unlink()
         except BlockingIOError as error:
@@ -327,6 +329,19 @@ class Writer:
         rest = memoryview(piece)
         while rest:
             rest = rest[os.write(self._file, rest) :]
+
+
+def _lock(descriptor: int) -> None:
+    """Lock the file at once, or nearly: a killed process may leave it to a child that was to become another program."""
+    deadline = monotonic() + ANOTHERS_END
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if monotonic() >= deadline:
+                raise
+        sleep(ANOTHERS_END / 20)
 
 
 def _size(arrival: Arrival) -> int:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from hashlib import sha256
 from pathlib import Path
 from threading import Event, Thread
@@ -11,7 +12,7 @@ import pytest
 from ingestd.errors import Refused
 from ingestd.message import Arrival, RawMessage
 from ingestd.raw import OnDisk
-from ingestd.spool import IN_MEMORY, Lane, Spool
+from ingestd.spool import ANOTHERS_END, IN_MEMORY, Lane, Spool
 from tests.fakes import raw
 
 DEADLINE = 10
@@ -162,3 +163,12 @@ def test_the_spool_is_emptied_at_start_and_belongs_to_one_process(tmp_path: Path
         assert list(tmp_path.glob("*.spooled")) == []
         with pytest.raises(Refused, match="another ingestd uses it"), Spool(tmp_path):
             pass
+
+
+def test_the_spool_of_a_process_that_is_just_ending_is_waited_for(tmp_path: Path) -> None:
+    with Spool(tmp_path) as ending, ThreadPoolExecutor(1) as beside:
+        next_one = beside.submit(Spool(tmp_path).__enter__)
+        wait([next_one], timeout=ANOTHERS_END / 10)
+        ending.__exit__()
+
+        next_one.result(DEADLINE).__exit__()
