@@ -2,14 +2,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SECONDS ?= 3600
+KILLS ?= 1000
+SEED ?= $(shell od -An -N2 -tu2 /dev/urandom)
 
-.PHONY: help demo test lint fuzz lock clean prepare
+.PHONY: help demo test lint fuzz storm lock clean prepare
 
 help:
 	@echo "make demo    a sample mailbox on a real IMAP server, taken into a database, and what was found"
 	@echo "make test    all tests (PYTEST='-k spool -x' passes options on)"
 	@echo "make lint    ruff and mypy"
 	@echo "make fuzz    random mail through the parser, led by coverage, for an hour (SECONDS=60: a minute)"
+	@echo "make storm   a thousand kills while the mailbox is in use, and the archive reckoned up (KILLS=100 SEED=7)"
 	@echo "make lock    pin what pyproject.toml asks for in requirements.lock (needs uv)"
 	@echo "make clean   remove the virtual environment and everything the demo and the tests left"
 
@@ -32,6 +35,9 @@ fuzz: prepare
 	$(BIN)/pip install -q --disable-pip-version-check atheris==3.0.0
 	mkdir -p var/fuzz
 	$(BIN)/python -m tests.fuzz.parse -max_total_time=$(SECONDS) -artifact_prefix=var/fuzz/
+
+storm: prepare
+	INGESTD_STORM_KILLS=$(KILLS) INGESTD_STORM_SEED=$(strip $(SEED)) $(BIN)/python -m pytest -q -s tests/faults/test_storm.py
 
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --all-extras --no-header \

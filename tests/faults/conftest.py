@@ -34,15 +34,15 @@ class Trial:
     def __init__(self, site: Site, zygote: Zygote, calm: str) -> None:
         """*calm* is the database of the undisturbed archive."""
         self.site, self._zygote, self._calm = site, zygote, calm
-        self._written: dict[str, str] = {}
+        self._written = {"imap": self._plain}
         self.log = site.directory / "log"
         self.log.touch()
         site.select = "all"
         self.configure()
 
     def configure(self, workers: int = 0, **tables: str) -> None:
-        """Write the configuration. Without workers there is one process, so that killing it kills all at once."""
-        self._written = {"daemon": f"workers = {workers}", "imap": self._plain, **tables}
+        """Write the configuration: *tables*, and what was written before. Without workers there is one process."""
+        self._written |= {"daemon": f"workers = {workers}", **tables}
         self.site.write(**self._written)
 
     def start(self, *words: str, **environment: str) -> Life:
@@ -52,7 +52,7 @@ class Trial:
         """Make a pass; return how it ended."""
         return self.start("once", **environment).wait()
 
-    def once_here(self, timeout: float = 1.0) -> None:
+    def once_here(self, timeout: float = 20.0) -> None:
         """Make a pass in this process, which raises what goes wrong; the mail server may be silent for *timeout*."""
         config = load(self.site.config)
         (account,) = config.accounts
@@ -139,5 +139,5 @@ def trial(site: Site, zygote: Zygote, database: Database[Document]) -> Iterator[
     calm = f"{database.name}_calm"
     made = Trial(site, zygote, calm)
     yield made
-    print(made.said())  # pytest shows it when the test has failed
+    print(*made.said().splitlines()[-40:], sep="\n")  # pytest shows it when the test has failed
     database.client.drop_database(calm)

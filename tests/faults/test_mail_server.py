@@ -63,8 +63,8 @@ def uid_of(place: str) -> int:
 # --- connections
 
 
-@pytest.mark.parametrize("fault", [cut, reset, silent, throttled(500)], ids=["cut", "reset", "silent", "crawling"])
-def test_a_connection_that_fails_in_the_middle_of_a_message_is_made_anew(
+@pytest.mark.parametrize("fault", [cut, reset])
+def test_a_connection_that_breaks_in_the_middle_of_a_message_is_made_anew(
     filled: Trial, imap_proxy: Proxy, fault: Fault
 ) -> None:
     filled.behind(imap_proxy)
@@ -73,6 +73,20 @@ def test_a_connection_that_fails_in_the_middle_of_a_message_is_made_anew(
     filled.once_here()
 
     assert (imap_proxy.strikes, imap_proxy.connections) == (1, 2)
+    assert state.of(filled.site) == filled.undisturbed()
+
+
+@pytest.mark.parametrize("fault", [silent, throttled(500)], ids=["silent", "crawling"])
+def test_a_connection_that_stalls_in_the_middle_of_a_message_is_given_up_in_time(
+    filled: Trial, imap_proxy: Proxy, fault: Fault
+) -> None:
+    filled.behind(imap_proxy)
+    imap_proxy.towards_client = after(IN_THE_LARGE_ONE, fault)
+
+    filled.once_here(timeout=2.0)
+
+    assert imap_proxy.strikes == 1
+    assert imap_proxy.connections >= 2
     assert state.of(filled.site) == filled.undisturbed()
 
 
