@@ -44,7 +44,7 @@ def candidates(mailbox: Searchable, present: UIDSet, choice: Choice, older: UIDS
 
     *older* is known to lie before `since`, although the server's day says otherwise.
     """
-    recent = (mailbox.search(_day_before(choice.since)) & present if choice.since else present) - older
+    recent = (mailbox.search(day_before(choice.since)) & present if choice.since else present) - older
     if choice.select == "all":
         selected = recent
     elif choice.select == "unseen":
@@ -61,10 +61,13 @@ def candidates(mailbox: Searchable, present: UIDSet, choice: Choice, older: UIDS
 def _was_there(mailbox: Searchable, recent: UIDSet, choice: Choice) -> UIDSet:
     """Return what of *recent* was there when the mailbox was first seen: by UID, or by day if UIDs have changed."""
     there = recent & UIDSet.span(1, choice.baseline)
-    return there - mailbox.search(_day_before(choice.met_at)) if there and choice.met_at else there
+    return there - mailbox.search(day_before(choice.met_at)) if there and choice.met_at else there
 
 
-def _day_before(since: datetime) -> str:
-    """SINCE goes by the day of the server's zone, which may have begun up to 14 hours before or after ours."""
+def day_before(since: datetime) -> str:
+    """The search key for all that may lie at or after *since*, and some of the day before.
+
+    SINCE goes by the day of the server's zone, which may have begun up to 14 hours before or after ours.
+    """
     day = (since - timedelta(days=1)).date()
     return f"SINCE {day.day:02}-{MONTHS[day.month - 1]}-{day.year}"

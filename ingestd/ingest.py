@@ -90,7 +90,7 @@ def ingest(mailbox: Source, ledger: Ledger, sink: Sink, spool: Spool, wanted: Wa
     due = ledger.plan(found.selected, wanted.limit)
     plan = planned(found, ledger.memory, due)
     if lasting:
-        ledger.leave_out(plan.left_out)
+        ledger.leave_out(plan.left_out, plan.present)
     yield plan
     fetch = partial(arrivals, mailbox, ledger.memory, due, since)
     with spool.lane(mailbox.abort) as lane:

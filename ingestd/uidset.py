@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 
 Range = tuple[int, int]
 
@@ -58,6 +58,10 @@ class UIDSet:
 
     def __sub__(self, other: UIDSet) -> UIDSet:
         return UIDSet(tuple(_without(self.ranges, other.ranges)))
+
+    def union(self, others: Iterable[UIDSet]) -> UIDSet:
+        """What is in this set or in any of *others*."""
+        return UIDSet(_joined(sorted(chain(self.ranges, *(other.ranges for other in others)))))
 
     @property
     def highest(self) -> int:

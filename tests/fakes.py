@@ -46,6 +46,7 @@ class ListMailbox:
         self.fetched: list[int] = []
         self.looked: list[UIDSet] = []
         self.aborted = False
+        self.programs: dict[str, set[int]] = {}  # what search programs find
         self.before_each: Callable[[int], None] = lambda uid: None
 
     @property
@@ -70,7 +71,7 @@ class ListMailbox:
         return uid
 
     def search(self, program: str, within: UIDSet | None = None) -> UIDSet:
-        matching = {"UNSEEN": set(self.messages) - self.seen}
+        matching = {**self.programs, "UNSEEN": set(self.messages) - self.seen}
         if program.startswith("SINCE "):
             day = datetime.strptime(program[6:], "%d-%b-%Y").replace(tzinfo=UTC).date()
             matching[program] = {uid for uid in self.messages if self.dates[uid].date() >= day}

@@ -26,7 +26,7 @@ LAYERS = (
     {"workers", "watcher", "scheduler", "summary"},
     {"archive", "visit"},
     {"daemon"},
-    {"service", "check"},
+    {"service", "check", "audit"},
     {"demo"},
     {"cli"},
     {"__main__"},
@@ -49,7 +49,8 @@ HOMES = {
     "typer": {"cli"},
     "rich": {"cli"},
 }
-TYPES_ONLY = {"workers", "daemon", "visit", "check", "demo", "cli"}  # may name pymongo's Database in a signature
+# These may name pymongo's Database in a signature.
+TYPES_ONLY = {"workers", "daemon", "visit", "check", "audit", "demo", "cli"}
 
 
 def imported(path: Path) -> Iterator[str]:

@@ -26,10 +26,11 @@ def test_the_operations_are_those_of_sets(left: set[int], right: set[int]) -> No
 
 
 @given(uids, st.integers(1, 50))
-def test_the_lowest_and_the_members_are_found(members: set[int], count: int) -> None:
+def test_the_lowest_the_highest_and_the_members_are_found(members: set[int], count: int) -> None:
     chosen = UIDSet.of(members)
 
     assert list(chosen.first(count)) == sorted(members)[:count]
+    assert chosen.highest == max(members, default=0)
     assert all((uid in chosen) == (uid in members) for uid in range(1, 61))
 
 

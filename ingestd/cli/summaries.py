@@ -41,7 +41,7 @@ def done(summary: Summary) -> Iterator[str]:
     spent = f"{size_text(summary.size_bytes)} in {duration_text(timedelta(seconds=summary.seconds))}"
     noted = {"parsed in part": summary.parsed_partly, "kept raw, unparsed": summary.unparsed}
     notes = "".join(f"; {count:,} {what}" for what, count in noted.items() if count)
-    yield f"{_name(summary)}: {summary.selected:,} selected = {_sum(became)}; {spent}{notes}"
+    yield f"{_name(summary)}: {summary.selected:,} selected = {added(became)}; {spent}{notes}"
 
 
 def seen(summary: Summary) -> str:
@@ -51,7 +51,7 @@ def seen(summary: Summary) -> str:
         "selected": summary.selected,
         **{REASONS[why]: count for why, count in summary.left_out.items()},
     }
-    return f"{_name(summary)}: {summary.on_server:,} on the server = {_sum(parts)}"
+    return f"{_name(summary)}: {summary.on_server:,} on the server = {added(parts)}"
 
 
 def advice(summaries: Iterable[Summary]) -> str | None:
@@ -66,6 +66,6 @@ def _name(summary: Summary) -> str:
     return f"{summary.account}/{summary.mailbox}"
 
 
-def _sum(parts: dict[str, int]) -> str:
+def added(parts: dict[str, int]) -> str:
     """`209 stored + 5 copies`; parts of nothing are left out, unless all are."""
     return " + ".join(f"{count:,} {what}" for what, count in parts.items() if count) or "0"

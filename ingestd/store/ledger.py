@@ -91,9 +91,9 @@ class Ledger:
         self._save()
         return (due - known.ended) | again
 
-    def leave_out(self, left_out: Mapping[str, UIDSet]) -> None:
-        """Save which UIDs are not wanted, and why."""
-        self.memory = replace(self.memory, left_out=left_out)
+    def leave_out(self, left_out: Mapping[str, UIDSet], present: UIDSet) -> None:
+        """Save which UIDs are not wanted, and why. From now on all that are *present* are accounted for."""
+        self.memory = replace(self.memory, left_out=left_out, visited=present.highest)
         self._save()
 
     def record(self, batch: Sequence[Arrival], receipts: Sequence[Receipt], *, lasting: bool = True) -> Recorded:

@@ -15,7 +15,7 @@ from ..uidset import UIDSet
 from . import database as db
 from . import placements
 from .leases import Lease
-from .memory import NONE, Absent, Doubts, Memory
+from .memory import Absent, Doubts, Memory
 from .placements import Epoch
 
 Document = dict[str, Any]
@@ -35,10 +35,9 @@ def recall(
 
     A UIDVALIDITY that is not the remembered one begins a new epoch: nothing is known of its UIDs.
     """
-    with db.translated():
-        found = database.mailboxes.find_one({"_id": f"{account}/{mailbox}"})
+    before = last(database, account, mailbox)
     settings = f"{select} since {since}"
-    if found is None:
+    if before is None:
         epoch = Epoch(account, mailbox, 1, numbers.uidvalidity)
         return Memory(
             epoch=epoch,
@@ -49,31 +48,37 @@ def recall(
             uidnext=numbers.uidnext,
             first_sight=True,
         )
-    memory = _read(found, settings, resolved(since, now))
-    if found["rebound"] or memory.epoch.uidvalidity != numbers.uidvalidity:
+    memory = before if before.settings == settings else before.under(settings, resolved(since, now))
+    if before.rebound or memory.epoch.uidvalidity != numbers.uidvalidity:
         return memory.afresh(numbers.uidvalidity, numbers.uidnext)
     # What a person took out of quarantine is open again. The checkpoint cannot say so, since only passes write it.
     return memory.reopened(placements.open_attempts(database, memory.epoch))
 
 
-def _read(found: Document, settings: str, since: datetime | None) -> Memory:
-    same = found["settings"] == settings
-    selected, done = UIDSet.parse(found["selected"]), UIDSet.parse(found["done"])
+def last(database: Database[Document], account: str, mailbox: str) -> Memory | None:
+    """Return *mailbox* as the last pass left it, whatever is configured now; None when there was none."""
+    with db.translated():
+        found = database.mailboxes.find_one({"_id": f"{account}/{mailbox}"})
+    return _read(found) if found else None
+
+
+def _read(found: Document) -> Memory:
     return Memory(
         epoch=Epoch(found["account"], found["mailbox"], found["epoch"], int(found["uidvalidity"])),
         baseline=int(found["baseline"]),
-        since=found["since"] if same else since,
-        settings=settings,
+        since=found["since"],
+        settings=found["settings"],
         met_at=found["met_at"],
-        selected=selected if same else NONE,
-        formerly=NONE if same else selected,
-        done=done,
-        left_out={reason: UIDSet.parse(uids) for reason, uids in found["left_out"].items()} if same else {},
+        selected=UIDSet.parse(found["selected"]),
+        done=UIDSet.parse(found["done"]),
+        left_out={reason: UIDSet.parse(uids) for reason, uids in found["left_out"].items()},
+        visited=int(found.get("visited", 0)),
         absent=Absent.read(found["absent"]),
         doubts=Doubts.read(found["doubts"]),
         uidnext=int(found["uidnext"]),
         sealed=found["sealed"],
         last_pass=found["last_pass"],
+        rebound=found["rebound"],
     )
 
 
@@ -87,6 +92,7 @@ def save(database: Database[Document], lease: Lease, memory: Memory) -> None:
         "uidvalidity": Int64(epoch.uidvalidity),
         "rebound": False,
         "baseline": Int64(memory.baseline),
+        "visited": Int64(memory.visited),
         "since": memory.since,
         "settings": memory.settings,
         "met_at": memory.met_at,

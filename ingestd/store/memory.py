@@ -85,6 +85,7 @@ class Memory:
     formerly: UIDSet = NONE  # chosen under other settings: some may be stored, and not sealed
     done: UIDSet = NONE  # stored or quarantined
     left_out: Mapping[str, UIDSet] = field(default_factory=dict)  # by reason
+    visited: int = 0  # the highest UID that was listed when these sets were made; 0: they are still to be made
     absent: Absent = field(default_factory=Absent)
     doubts: Doubts = field(default_factory=Doubts)
     uidnext: int = 0  # as the last pass found it
@@ -92,6 +93,12 @@ class Memory:
     last_pass: Document | None = None
     first_sight: bool = False  # this epoch was never seen before
     former: Memory | None = None  # at first sight, that of the epoch before, if there was one
+    rebound: bool = False  # the account moved to another server since, so the next pass begins a new epoch
+
+    @property
+    def select(self) -> str:
+        """What was selected by: "unseen", "all", or a search program."""
+        return self.settings.rpartition(" since ")[0]
 
     def finished(self, uids: UIDSet) -> Memory:
         return replace(self, selected=self.selected - uids, done=self.done | uids)
@@ -103,6 +110,11 @@ class Memory:
         """Have those of *uids* that are done to do again."""
         again = uids & self.done
         return replace(self, selected=self.selected | again, done=self.done - again)
+
+    def under(self, settings: str, since: datetime | None) -> Memory:
+        """The same under other *settings*, by which what is not done is to be chosen anew."""
+        chosen = replace(self, selected=NONE, formerly=self.selected, left_out={}, visited=0)
+        return replace(chosen, settings=settings, since=since)
 
     def afresh(self, uidvalidity: int, uidnext: int) -> Memory:
         """The next epoch of the same mailbox: nothing is known of its UIDs."""

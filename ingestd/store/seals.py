@@ -7,7 +7,7 @@ in later no longer agrees with the seal that names it, and a seal that is change
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
@@ -23,6 +23,7 @@ from .leases import Lease
 
 Document = dict[str, Any]
 
+PAGE = 50  # seals read at a time; each names up to a hundred places
 ATTEMPTS = 3  # each one further behind a late seal of a holder before us
 
 
@@ -90,6 +91,32 @@ class Seals:
             same = there and all(there[key] == seal[key] for key in ("kind", "token", "previous", "places"))
             return there if same else None
         return seal
+
+
+def accounts(database: Database[Document]) -> Iterator[str]:
+    """Yield the names of all accounts that have a log."""
+    after = ""
+    while True:
+        with db.translated():
+            found = database.seals.find_one({"_id": {"$gt": after}}, {"_id": 1}, sort=[("_id", 1)])
+        if found is None:
+            return
+        account = found["_id"].partition("/")[0]
+        yield account
+        after = f"{account}0"  # "0" is what follows "/"
+
+
+def entries(database: Database[Document], account: str, after: str = "") -> Iterator[Document]:
+    """Yield the seals of *account* in order, those after the `_id` *after*, as they are stored. Changes nothing."""
+    after = after or f"{account}/"
+    while True:
+        with db.translated():
+            ours = {"_id": {"$gt": after, "$lt": f"{account}0"}}
+            page = list(database.seals.find(ours).sort("_id", 1).limit(PAGE))
+        yield from page
+        if len(page) < PAGE:
+            return
+        after = page[-1]["_id"]
 
 
 def chained(seal: Document) -> str:
