@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import quopri
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic
 
@@ -171,6 +172,73 @@ def test_a_secret_is_found_nowhere(name: str) -> None:
     again = str((parsed(made), parsed(made).headers)).lower()
     assert SECRET.lower() not in again
     assert "przedsie" not in again
+
+
+def in_yenc(content: bytes) -> bytes:
+    data = bytes((byte + 42) % 256 for byte in content).replace(b"=", b"=}").replace(b"\r", b"=M").replace(b"\n", b"=J")
+    return b"=ybegin line=128 size=%d name=a.txt\r\n%b\r\n=yend size=%d\r\n" % (len(content), data, len(content))
+
+
+def in_uu(content: bytes) -> bytes:
+    lines = [binascii.b2a_uu(content[at : at + 45]) for at in range(0, len(content), 45)]
+    return b"begin 644 a.txt\n" + b"".join(lines) + b"`\nend\n"
+
+
+def in_binhex(content: bytes) -> bytes:
+    letters = "!\"#$%&'()*+,-012345689@ABCDEFGHIJKLMNPQRSTUVXYZ[`abcdefhijklmpqr"
+    plain = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    data = base64.b64encode(content).decode().rstrip("=").translate(str.maketrans(plain, letters))
+    lines = [f":{data}:"[at : at + 64] for at in range(0, len(data) + 2, 64)]
+    return b"(This file must be converted with BinHex 4.0)\r\n\r\n" + "\r\n".join(lines).encode() + b"\r\n"
+
+
+@pytest.mark.parametrize("write", [in_yenc, in_uu, in_binhex])
+def test_nothing_is_left_of_a_file_within_text(write: Callable[[bytes], bytes]) -> None:
+    content = b"The quick brown fox jumps over the lazy dog, and tells nobody. " * 20
+    letter = b"Subject: a file\r\n\r\nsee\r\n" + write(content) + b"bye\r\n"
+
+    made = other(letter)
+
+    (old,), (new,) = parsed(letter).attachments, parsed(made).attachments
+    assert differences(parsed(letter), parsed(made)) == ()
+    old_content = b"".join(decoded(InMemory(letter), old.span))
+    new_content = b"".join(decoded(InMemory(made), new.span))
+    assert len(old_content) > 1000
+    same = sum(a == b for a, b in zip(old_content, new_content, strict=True))
+    assert same * 10 < len(old_content)  # by chance, and where a line ends
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("text/html", "<p>&#1064;&#1080;&#1088;&#1086;&#x43A;&#1072;&#1103;</p>"),
+        ("text/plain", "𝐊𝐨𝐰𝐚𝐥𝐜𝐳𝐲𝐤 𝓴𝓸𝔀𝓪𝓵𝓬𝔃𝔂𝓴"),
+        ("text/plain", "ऋषियों को सताने वाले दुष्ट"),
+        ("text/plain", "เป็นมนุษย์สุดประเสริฐ"),
+        ("text/plain", "نَصٌّ حَكِيمٌ لَهُ سِرٌّ"),
+        ("text/plain", "--Широкая\n-- электрификация\n"),
+        ("text/plain", "№ Ⅷ ② ½ 𠀀𠀁"),
+    ],
+)
+def test_letters_of_every_script_are_exchanged_however_they_are_written(kind: str, text: str) -> None:
+    letter = crlf(f"Content-Type: {kind}; charset=utf-8\n\n{text}\n")
+
+    old, new = parsed(letter).text, parsed(other(letter)).text
+
+    assert len(old) > 3
+    assert not [letter for letter, now in zip(old, new, strict=False) if letter == now and letter.isalpha()]
+
+
+def test_only_the_names_of_parameters_that_mean_something_stay() -> None:
+    made = other(crlf('Content-Type: text/plain; x-kowalczyk="kowalczyk"; format=flowed\n\nx'))
+
+    assert b"kowalczyk" not in made
+    assert b"; format=flowed" in made
+
+
+@pytest.mark.parametrize("name", ["X-Birthdate", "Candidate", "Update-Id", "Subject"])
+def test_digits_stay_in_no_header_but_that_of_the_date(name: str) -> None:
+    assert b"1970" not in other(crlf(f"{name}: 12.05.1970\n\n"))
 
 
 # --- what was equal stays equal

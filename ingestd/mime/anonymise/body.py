@@ -20,8 +20,11 @@ _LINE = re.compile(rb"[^\r\n]+")
 _REPORTS = frozenset({"text/rfc822-headers"})
 _UU_BEGIN = re.compile(rb"(begin [0-7]{3,4} )(.*)")
 _YENC_BEGIN = re.compile(rb"(=ybegin[^\r\n]*?\bname=)([^\r\n]*)")
-_YENC_KEPT = re.compile(rb"=y(?:begin|part|end)|\b(?:part|total|line|size|name|begin|end|p?crc32)=|=.", re.DOTALL)
-_BINHEX_LETTERS = (b"0123456", b"@ABCDEFGHIJKLMN", b"PQRSTUV", b"XYZ", b"abcdef", b"hijklm", b"pqr")
+_YENC_KEPT = re.compile(rb"^=y(?:part|end)[^\r\n]*|=.", re.DOTALL | re.MULTILINE)
+# What content may consist of; without "-", so that no line becomes like a boundary.
+_UU_LETTERS = (bytes(byte for byte in range(ord("!"), ord("`") + 1) if byte != ord("-")),)
+_YENC_LETTERS = (bytes(byte for byte in range(1, 256) if chr(byte) not in "\t\n\r =.-"),)
+_BINHEX_LETTERS = (b"!\"#$%&'()*+,012345689@ABCDEFGHIJKLMNPQRSTUVXYZ[`abcdefhijklmpqr",)
 
 Other = Callable[[bytes], bytes]
 
@@ -88,10 +91,10 @@ def _uuencoded(mask: Mask, data: bytes) -> bytes:
 
 
 def _uuline(mask: Mask, line: bytes) -> bytes:
-    """The first character says how long a line is. Capitals and digits of the others become others."""
+    """The first character says how long a line is, and stays."""
     if match := _UU_BEGIN.fullmatch(line):
         return match[1] + named_alike(match[2], text(mask, match[2]))
-    return line if line == b"end" else line[:1] + mask.letters(line[1:], line)
+    return line if line == b"end" else line[:1] + mask.exchanged(line[1:], line, _UU_LETTERS)
 
 
 def _in_yenc(mask: Mask, data: bytes) -> bytes:
@@ -99,7 +102,7 @@ def _in_yenc(mask: Mask, data: bytes) -> bytes:
     head = _YENC_BEGIN.match(data)
     at = head.end() if head else 0
     pieces = [head[1], named_alike(head[2], text(mask, head[2]))] if head else []
-    other = mask.letters(data, data)
+    other = mask.exchanged(data, data, _YENC_LETTERS)
     for match in _YENC_KEPT.finditer(data, at):
         pieces += [other[at : match.start()], match[0]]
         at = match.end()
@@ -107,14 +110,6 @@ def _in_yenc(mask: Mask, data: bytes) -> bytes:
 
 
 def _binhex(mask: Mask, data: bytes) -> bytes:
-    """Its letters become others that BinHex knows too; the line that announces it stays."""
+    """The line that announces it stays."""
     at = data.index(b"\n") if b"\n" in data else 0
-    noise = mask.noise(data, len(data))
-    return data[:at] + bytes(_binhex_letter(byte, noise[place]) for place, byte in enumerate(data[at:], at))
-
-
-def _binhex_letter(byte: int, number: int) -> int:
-    for letters in _BINHEX_LETTERS:
-        if byte in letters:
-            return letters[(letters.index(byte) + 1 + number % (len(letters) - 1)) % len(letters)]
-    return byte
+    return data[:at] + mask.exchanged(data[at:], data, _BINHEX_LETTERS)

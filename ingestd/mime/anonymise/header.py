@@ -17,12 +17,12 @@ _SIGN = re.compile(rb">?From |content-", re.IGNORECASE)  # what the scan goes by
 _FIRST_WORD = re.compile(rb"\s*[^\s;(]*")
 _MAIN = re.compile(rb"\s*[^\s;]*")
 _PARAMETER = re.compile(rb'(;\s*)([^\s=;"]+)(\s*=\s*)("(?:[^"\\]|\\.)*"?|[^;]*)', re.DOTALL)
-_SECTION = re.compile(rb"[^*]+(?:\*(\d{1,3}))?\*?")
 _CHARSET = re.compile(rb"\s*\"?[^']*'[^']*'")
 _LITERAL = re.compile(r"(?<!=)(?<!=.)[^=]+", re.DOTALL)
 _FOLD = re.compile(rb"\r?\n(?=[ \t])")
 _BRACKETED = re.compile(rb"(<\s*)([^<>\s]+)(?=\s*>)")
 _IDENTIFIERS = frozenset({b"content-id", b"message-id", b"in-reply-to", b"references", b"resent-message-id"})
+_TIMES = frozenset({b"date", b"resent-date", b"delivery-date"})
 _KEPT = frozenset({b"content-transfer-encoding", b"mime-version"})
 _STRUCTURED = frozenset({b"content-type", b"content-disposition"})
 # Parameters that say how a part is to be read, in the words of standards.
@@ -31,6 +31,14 @@ _OF_STRUCTURE = frozenset(
     b" number total reply-type profile".split()
 )
 _NAMING = frozenset({b"name", b"filename"})
+_PARAMETERS = (
+    _OF_STRUCTURE
+    | _NAMING
+    | frozenset(
+        b"boundary start id size creation-date modification-date read-date site directory mode permission expiration"
+        b" url".split()
+    )
+)
 _OF_TRACE = "from by via with id for smtp esmtp esmtps esmtpa esmtpsa lmtp http https local"
 _OF_TIME = f"{' '.join(WEEKDAYS)} {' '.join(MONTHS)} am pm utc gmt ut est edt cst cdt mst mdt pst pdt cet cest"
 
@@ -98,7 +106,7 @@ def _field(mask: Mask, field: bytes) -> bytes:
     if not match:
         kept = _SIGN.match(field)
         at = kept.end() if kept else 0
-        return field[:at] + text(mask, field[at:], None, _TIME if kept else _ANY)
+        return field[:at] + text(mask, field[at:], None, _ANY)
     name = match[0].rstrip(b": \t").lower()
     return match[0] + _reader(name)(mask, field[match.end() :])
 
@@ -111,7 +119,7 @@ def _reader(name: bytes) -> Callable[[Mask, bytes], bytes]:
         return _first_word_kept
     if name in _IDENTIFIERS:
         return _identifiers
-    if b"date" in name or name in (b"expires", b"deferred-delivery"):
+    if name in _TIMES:
         return lambda mask, value: text(mask, value, None, _TIME)
     trace = _TRACE if name in (b"received", b"x-received") else _ANY
     return lambda mask, value: text(mask, value, None, trace)
@@ -146,7 +154,9 @@ def _structured(mask: Mask, value: bytes) -> bytes:
     at = main.end() if main else 0
     pieces, boundary = [value[:at]], _Boundary(mask)
     for match in _PARAMETER.finditer(value, at):
-        pieces += [text(mask, value[at : match.start()], None, _ANY), match[1], match[2], match[3]]
+        known = match[2].lower().partition(b"*")[0] in _PARAMETERS
+        pieces += [text(mask, value[at : match.start()], None, _ANY), match[1]]
+        pieces += [match[2] if known else text(mask, match[2], None, _ANY), match[3]]
         pieces.append(_parameter(mask, match[2].lower(), match[4], boundary))
         at = match.end()
     return b"".join((*pieces, text(mask, value[at:], None, _ANY), text(mask, rest, None, _ANY)))

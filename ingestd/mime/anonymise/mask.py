@@ -14,23 +14,34 @@ from functools import lru_cache
 from hashlib import sha256, shake_256
 from io import StringIO
 
+Kinds = tuple[bytes, ...]  # sets of bytes that are as good as each other
+
 LINE = 1024  # bytes of a line that relations between lines are kept for; a boundary is shorter
 _REMEMBERED = 4096  # lines
 _PIECE = 64 * 1024  # bytes changed at a time
-_LETTERS, _DIGITS = 26, 10
+_NOT_CP1252 = frozenset({0x81, 0x8D, 0x8F, 0x90, 0x9D})
+# What a byte beyond ASCII may become without a change to what is valid UTF-8 (RFC 3629, section 4) or cp1252.
+_OF_UTF_8 = ((0x80, 0x8F), (0x90, 0x9F), (0xA0, 0xBF), (0xC0, 0xC1), (0xC2, 0xDF))
+_OF_UTF_8_TOO = ((0xE1, 0xEC), (0xEE, 0xEF), (0xF1, 0xF3), (0xF5, 0xFF))
+_ROLES = tuple(
+    bytes(byte for byte in range(a, b + 1) if byte not in _NOT_CP1252) for a, b in (*_OF_UTF_8, *_OF_UTF_8_TOO)
+)
+LETTERS: Kinds = (b"ABCDEFGHIJKLMNOPQRSTUVWXYZ", b"abcdefghijklmnopqrstuvwxyz", b"0123456789", *_ROLES)
 
 
-def _shifted(shift: int) -> bytes:
-    """The table that moves every letter and digit to another one of its kind."""
+@lru_cache(maxsize=16)
+def _tables(kinds: Kinds) -> tuple[bytes, ...]:
+    return tuple(_shifted(kinds, shift) for shift in range(256))
+
+
+def _shifted(kinds: Kinds, shift: int) -> bytes:
+    """The table that moves every byte to another one of its kind."""
     table = bytearray(range(256))
-    for first, size in ((ord("A"), _LETTERS), (ord("a"), _LETTERS), (ord("0"), _DIGITS)):
-        for place in range(size):
+    for kind in kinds:
+        for place, byte in enumerate(kind):
             # Never by nothing: no letter stays where it is.
-            table[first + place] = first + (place + 1 + shift % (size - 1)) % size
+            table[byte] = kind[(place + 1 + shift % (len(kind) - 1)) % len(kind)]
     return bytes(table)
-
-
-_TABLES = tuple(_shifted(shift) for shift in range(256))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +55,17 @@ class Mask:
         """*size_bytes* that nobody can foretell; the same for the same *salt*."""
         return shake_256(self.key + sha256(salt).digest()).digest(size_bytes)
 
-    def letters(self, data: bytes, salt: bytes) -> bytes:
-        """*data* with every ASCII letter and digit exchanged for another one; the case stays."""
-        noise, changed = self.noise(salt, len(data)), bytearray()
+    def exchanged(self, data: bytes, salt: bytes, kinds: Kinds = LETTERS) -> bytes:
+        """*data* with every byte that is of one of *kinds* exchanged for another one of its kind."""
+        tables, noise, changed = _tables(kinds), self.noise(salt, len(data)), bytearray()
         for at in range(0, len(data), _PIECE):
             pairs = zip(noise[at : at + _PIECE], data[at : at + _PIECE], strict=True)
-            changed += bytes([_TABLES[shift][byte] for shift, byte in pairs])
+            changed += bytearray([tables[shift][byte] for shift, byte in pairs])
         return bytes(changed)
 
     def text(self, text: str, alphabet: str, salt: bytes) -> str:
         """*text* with every letter and digit exchanged for one of its kind that *alphabet* can write as long."""
-        written = self.letters(text.encode("ascii", "replace"), salt).decode("ascii")
+        written = self.exchanged(text.encode("ascii", "replace"), salt).decode("ascii")
         if text.isascii():
             return written
         beyond = sum(map(len, _BEYOND.findall(text)))
@@ -82,24 +93,19 @@ class Mask:
             if len(self._lines) == _REMEMBERED:
                 self._lines.clear()
             self._lines[head] = bytes(self._unfolding(head))
-        return self._lines[head] + self.letters(line[LINE:], line)
+        return self._lines[head] + self.exchanged(line[LINE:], line)
 
     def _unfolding(self, line: bytes) -> Iterator[int]:
-        state = sha256(b"line " + self.key)
+        state, tables = sha256(b"line " + self.key), _tables(LETTERS)
         for byte in line:
-            yield _TABLES[state.copy().digest()[0]][byte] if byte < 128 else byte
+            yield tables[state.copy().digest()[0]][byte]
             state.update(bytes([byte]))
 
 
 UTF_8 = "utf-8"
 BYTES = "latin-1"  # of bytes that are in no charset; what UTF-8 makes of each of them stays
 _BEYOND = re.compile("[^\x00-\x7f]+")
-_FIRST = 0x80
-_LAST = 0xFFFF
-# What a byte beyond ASCII may become without a change to what is valid UTF-8 (RFC 3629, section 4) or cp1252.
-_FIRST_OF_TWO, _FIRST_OF_MORE = (0xC2, 0xDF), ((0xE1, 0xEC), (0xEE, 0xEF), (0xF1, 0xF3))
-_ROLES = ((0x80, 0x8F), (0x90, 0x9F), (0xA0, 0xBF), (0xC0, 0xC1), _FIRST_OF_TWO, *_FIRST_OF_MORE, (0xF5, 0xFF))
-_NOT_CP1252 = frozenset({0x81, 0x8D, 0x8F, 0x90, 0x9D})
+_FIRST, _LAST = 0x80, 0x2FFFF  # where scripts lie
 
 
 def _other(letter: str, alphabet: str, number: int) -> str:
@@ -112,8 +118,7 @@ def _other(letter: str, alphabet: str, number: int) -> str:
 @lru_cache(maxsize=1)
 def _roles() -> dict[str, str]:
     alone = {chr(byte): chr(byte) for byte in range(_FIRST, 256)}
-    roles = ([byte for byte in range(a, b + 1) if byte not in _NOT_CP1252] for a, b in _ROLES)
-    return alone | {chr(byte): "".join(map(chr, role)) for role in roles for byte in role}
+    return alone | {chr(byte): role.decode(BYTES) for role in _ROLES for byte in role}
 
 
 @lru_cache(maxsize=1024)
@@ -133,9 +138,9 @@ def _kinds() -> dict[str, str]:
 
 @lru_cache(maxsize=8192)
 def _kind(letter: str) -> str:
-    """Its script and whether it is a capital, such as "CYRILLIC Lu"; "" for what is no letter."""
+    """Its script and what it is in it, such as "CYRILLIC Lu"; "" for what is no letter, number or mark."""
     category = unicodedata.category(letter)
-    if category[0] != "L" and category != "Nd":
+    if category[0] not in "LMN":
         return ""
     return f"{unicodedata.name(letter, '').partition(' ')[0]} {category}"
 

@@ -67,7 +67,7 @@ PLAIN = Words(
 MARKUP = Words(
     re.compile(
         rf"(?P<cid>cid:[^\"'\s<>()]{{1,300}})|{PLAIN.pattern.pattern}"
-        rf"|(?P<tag></?(?:{_ELEMENTS.replace(' ', '|')})\b)|(?P<entity>&(?:nbsp|amp|lt|gt|quot|\#\d{{1,6}});)"
+        rf"|(?P<tag></?(?:{_ELEMENTS.replace(' ', '|')})\b)|(?P<entity>&(?:nbsp|amp|lt|gt|quot);)"
         r"|(?P<charset>\bcharset\s*=\s*[\"']?[A-Za-z0-9_.:-]{1,40})",
         re.IGNORECASE | re.ASCII,
     ),
