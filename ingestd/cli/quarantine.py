@@ -63,7 +63,7 @@ def list_(session: Session, target: Target = None, open_: Open = False, limit: L
     with reading(session.config) as database:
         account, mailbox = known(session.config, database, target)
         found, total = quarantine.attempts(database, account, mailbox, states, limit)
-    data = {"places": [_data(each) for each in found], "total": total}
+    data = {"places": found, "total": total}
     session.output.emit(data, lambda: "\n".join(_lines(session, found, total)))
 
 
@@ -75,7 +75,7 @@ def show(session: Session, place: Place) -> None:
     with reading(session.config) as database:
         found = quarantine.one(database, place)
     advice = quarantine.advice(found)
-    session.output.emit({**_data(found), **asdict(advice)}, lambda: "\n".join(_facts(found, asdict(advice))))
+    session.output.emit({**asdict(found), **asdict(advice)}, lambda: "\n".join(_facts(found, asdict(advice))))
 
 
 def retry(
@@ -138,10 +138,6 @@ def _tell_retried(session: Session, chosen: list[str], left: dict[str, str], *, 
         session.output.note("dry run: nothing was changed")
     elif chosen:
         session.output.note("the next pass tries them: ingestd run makes it by itself, or say ingestd once")
-
-
-def _data(attempt: Attempt) -> Document:
-    return asdict(attempt)
 
 
 def _lines(session: Session, found: list[Attempt], total: int) -> Iterator[str]:
