@@ -16,7 +16,7 @@ STEPS = {
     "literal": "a piece of a message has come, perhaps the last one",
     "spooled": "a message has come as a whole",
     "parsed": "a batch is parsed",
-    "chunks": "some chunks of blobs are written, which no file names yet",
+    "chunks": "some chunks of blobs are written, whose files are not whole yet",
     "blobs": "the blobs of a batch are written",
     "originals": "and its originals",
     "messages": "and its messages",

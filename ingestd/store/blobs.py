@@ -1,16 +1,25 @@
 """Content that is stored once per database: a GridFS bucket named `blobs`, whose `_id`s are SHA-256 digests.
 
-Any driver's GridFS reads it. Chunks are written before the file document, so a file that can be found is whole.
+Any driver's GridFS reads it. A file that is `dying` must not be relied on: it is not whole yet, or the sweeper may be
+deleting it. This is how writers and the sweeper get along, and no stored message ever misses a blob:
+
+    writer    upload: the file, born dying; its chunks | a message names it | touch: not dying any more, or else again
+    sweeper   untouched for 48 hours and not named: dying | not named? | delete chunks as old as that, then the file
+
+Whoever ends the dying of a file has written or touched every chunk since it read by whom it was dying, and only ends
+that. So the chunks of a living file are younger than what any sweeper may delete, however long that one was stopped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import uuid4
 
 from bson import Binary, Int64
-from pymongo import UpdateOne
+from pymongo import UpdateMany, UpdateOne
 from pymongo.database import Database
 
 from ..errors import StoreUnavailable
@@ -19,71 +28,132 @@ from . import database as db
 
 CHUNK_SIZE = 261_120  # for ever: a chunk's number says which bytes it holds
 INSERT_BYTES = 4 << 20  # chunks sent in one command
-ROUNDS = 3  # times a blob is uploaded again because the sweeper was about to delete it
+LOOK_UP = 500  # digests in one query; the embedded store takes the square of it
+ROUNDS = 3  # times that something is done again because the sweeper or another writer was at it
 
 Contents = Mapping[str, Iterable[bytes]]  # digest -> its bytes; iterating starts anew each time
 Needed = Mapping[str, Iterable[bytes] | None]  # the same; None where the bytes are not at hand
 Document = dict[str, Any]
+ALIVE: Document = {"dying": {"$exists": False}}
+TOUCH: Document = {"$currentDate": {"touched_at": True}}
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """Content whose chunks are stored, and that `touch` makes a blob to rely on."""
+
+    by: str  # as whose the file is dying
+    length: int
+
+
+Uploads = Mapping[str, Upload]
 
 
 def present(database: Database[Document], digests: Iterable[str]) -> set[str]:
     """Return which of *digests* are stored, whole, and not about to be swept."""
-    wanted = list(digests)
-    if not wanted:
-        return set()
-    with db.translated():
-        found = database["blobs.files"].find({"_id": {"$in": wanted}, "dying": {"$exists": False}}, {"_id": 1})
-        return {document["_id"] for document in found}
+    found: set[str] = set()
+    for some in chunked(list(digests)):
+        with db.translated():
+            found |= {each["_id"] for each in database["blobs.files"].find({"_id": {"$in": some}, **ALIVE}, {"_id": 1})}
+    return found
 
 
-def upload(database: Database[Document], contents: Contents, now: datetime) -> None:
-    """Store *contents*: durable when this returns. Uploading what is there already changes nothing."""
+def upload(database: Database[Document], contents: Contents, now: datetime) -> Uploads:
+    """Store the bytes of *contents*, durably. They are not to be relied on before `touch` was given what is returned.
+
+    Uploading what is there already changes nothing.
+    """
+    claims = _claim(database, list(contents), now)
+    claimed_at = db.server_time(database) if claims else now
     lengths: dict[str, int] = {}
     held: list[Document] = []
     size = 0
-    for digest, content in contents.items():
-        for chunk in _chunks(digest, content, lengths):
-            held.append(chunk)
+    for digest in claims:
+        for chunk in _chunks(digest, contents[digest], lengths):
+            held.append({**chunk, "touched_at": claimed_at})
             size += len(chunk["data"])
             if size >= INSERT_BYTES:
-                db.insert_missing(database["blobs.chunks"], held)
+                _insert(database, held)
                 step("chunks")
                 held, size = [], 0
-    db.insert_missing(database["blobs.chunks"], held)
+    _insert(database, held)
     step("chunks")
-    db.upsert(database["blobs.files"], [_file(digest, length, now) for digest, length in lengths.items()])
+    return {digest: Upload(by, lengths[digest]) for digest, by in claims.items()}
 
 
-def touch(database: Database[Document], needed: Needed, now: datetime) -> None:
-    """Keep the sweeper away from *needed* for another 48 hours; upload again what it was about to delete.
+def touch(database: Database[Document], needed: Needed, uploads: Uploads, now: datetime) -> None:
+    """Make sure that *needed*, with the *uploads* among them, can be relied on, and is not swept for 48 hours.
 
-    Call it when the messages that name them are written: from then on the sweeper sees the references. Raises
-    StoreUnavailable when a blob is going whose bytes are not at hand: the next pass will have them.
+    Call it when the messages that name them are written: from then on the sweeper sees the references, so what is
+    there now stays. What is not, or is dying, is uploaded again. Raises StoreUnavailable when its bytes are not at
+    hand: the next pass will have them.
     """
-    digests = list(needed)
-    if not digests:
-        return
     for _ in range(ROUNDS):
-        alive = {"_id": {"$in": digests}, "dying": {"$exists": False}}
-        with db.translated():
-            result = database["blobs.files"].update_many(alive, {"$currentDate": {"touched_at": True}})
-        if result.matched_count == len(digests):
+        if alive(database, needed, uploads):
             return
-        going = set(digests) - present(database, digests)
+        going = set(needed) - present(database, needed)
         contents = {digest: content for digest in going if (content := needed[digest]) is not None}
         if len(contents) < len(going):
             break
-        upload(database, contents, now)
+        uploads = upload(database, contents, now)
     raise StoreUnavailable("store: blobs are being swept while they are written; try again")
 
 
-def _file(digest: str, length: int, now: datetime) -> UpdateOne:
-    new = {"length": Int64(length), "chunkSize": CHUNK_SIZE, "uploadDate": now, "filename": digest}
-    return UpdateOne(
-        {"_id": digest, "dying": {"$exists": False}},
-        {"$setOnInsert": new, "$currentDate": {"touched_at": True}},
-        upsert=True,
-    )
+def alive(database: Database[Document], digests: Collection[str], uploads: Uploads) -> bool:
+    """Touch what is alive of *digests*, *uploads* among them, which come alive now; return whether that is all."""
+    there = [digest for digest in digests if digest not in uploads]
+    operations: list[UpdateOne | UpdateMany] = [
+        *(_whole(digest, upload) for digest, upload in uploads.items()),
+        *(UpdateMany({"_id": {"$in": some}, **ALIVE}, TOUCH) for some in chunked(there)),
+    ]
+    if not operations:
+        return True
+    with db.translated():
+        result = database["blobs.files"].bulk_write(operations, ordered=False)
+    return result.matched_count == len(digests)
+
+
+def chunked(digests: Sequence[str]) -> Iterator[list[str]]:
+    """Cut *digests* into what one query may hold."""
+    yield from (list(digests[start : start + LOOK_UP]) for start in range(0, len(digests), LOOK_UP))
+
+
+def _claim(database: Database[Document], digests: Sequence[str], now: datetime) -> dict[str, str]:
+    """Touch the files of *digests* before any chunk is written, so that no chunk is ever without a file.
+
+    Return as whose they are dying, ours or another's; those that are alive meanwhile are left out.
+    """
+    new = {"length": Int64(0), "chunkSize": CHUNK_SIZE, "uploadDate": now, "dying": {"by": uuid4().hex, "at": now}}
+    claims = [UpdateOne({"_id": each}, {"$setOnInsert": {**new, "filename": each}, **TOUCH}, True) for each in digests]
+    db.upsert(database["blobs.files"], claims)
+    found: dict[str, str] = {}
+    for some in chunked(digests):
+        dying = {"_id": {"$in": some}, "dying": {"$exists": True}}
+        with db.translated():
+            found.update(
+                (each["_id"], each["dying"]["by"]) for each in database["blobs.files"].find(dying, {"dying": 1})
+            )
+    return found
+
+
+def _insert(database: Database[Document], chunks: list[Document]) -> None:
+    """Write *chunks*; touch those that are there, whose bytes are the same by their name."""
+    for _ in range(ROUNDS):
+        there = [chunks[index] for index in db.insert_missing(database["blobs.chunks"], chunks)]
+        if not there:
+            return
+        old = {"_id": {"$in": [chunk["_id"] for chunk in there]}, "files_id": {"$in": [c["files_id"] for c in there]}}
+        with db.translated():
+            touched = database["blobs.chunks"].update_many(old, TOUCH).matched_count
+        if touched == len(there):
+            return
+        chunks = there
+    raise StoreUnavailable("store: blobs are being swept while they are written; try again")
+
+
+def _whole(digest: str, upload: Upload) -> UpdateOne:
+    mine = {"_id": digest, "dying.by": upload.by}
+    return UpdateOne(mine, {"$set": {"length": Int64(upload.length)}, "$unset": {"dying": ""}, **TOUCH})
 
 
 def _chunks(digest: str, content: Iterable[bytes], lengths: dict[str, int]) -> Iterator[Document]:

@@ -10,6 +10,7 @@ import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -85,6 +86,13 @@ def ping(database: Database[Document], settings: StoreSettings) -> None:
         database.list_collection_names()  # unlike ping, this needs our rights
 
 
+def server_time(database: Database[Document]) -> datetime:
+    """The time by the clock of the server, which all writers share."""
+    with translated():
+        told: datetime = database.command("hello")["localTime"]
+    return told.replace(tzinfo=UTC)
+
+
 @contextmanager
 def translated(settings: StoreSettings | None = None) -> Iterator[None]:
     """Turn what pymongo raises into what to do about it."""
@@ -154,15 +162,16 @@ def upsert(collection: Collection[Document], operations: Sequence[UpdateOne]) ->
     return inserted
 
 
-def insert_missing(collection: Collection[Document], documents: Sequence[Document]) -> None:
-    """Insert *documents*, leaving alone those whose `_id` is there: their content is the same by their name."""
+def insert_missing(collection: Collection[Document], documents: Sequence[Document]) -> list[int]:
+    """Insert *documents*, leaving alone those whose `_id` is there; return the indexes of those."""
     if not documents:
-        return
+        return []
     try:
         with translated():
             collection.insert_many(documents, ordered=False)
     except BulkWriteError as error:
-        duplicates(error)
+        return duplicates(error)
+    return []
 
 
 def duplicates(error: BulkWriteError) -> list[int]:

@@ -6,20 +6,23 @@ the next pass writes the same documents under the same `_id`s again: nothing is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any
 
 from pymongo import UpdateOne
 from pymongo.database import Database
 
-from ..message import Blob, Message, Place, RawMessage, Receipt
+from ..errors import StoreUnavailable
+from ..message import Blob, Message, Place, RawMessage, Receipt, Span
 from ..mime import transfer
 from ..raw import Content, Raw
-from . import blobs, documents
+from . import blobs, documents, originals
 from . import database as db
+from .originals import Spans
 
 Document = dict[str, Any]
 Parse = Callable[[Raw], Message]
@@ -52,17 +55,16 @@ def write(
             if raw.id not in known
         ]
         step("parsed")
-        contents = {blob.sha256: _Decoded(item.raw.content, blob) for item in new for blob in item.parsed.blobs}
-        there = blobs.present(database, contents)
-        blobs.upload(database, {name: content for name, content in contents.items() if name not in there}, now)
+        uploads = blobs.upload(database, _absent(database, _contents(new)), now)
         step("blobs")
-        db.upsert(database.originals, [item.original() for item in new])
+        new = _add_originals(database, new)
         step("originals")
     inserted = _insert(database, new, now, terms)
     _note(database, [raw for raw in batch if raw.place not in inserted])
     step("messages")
-    needed = {name: contents.get(name) for name in there.union(*known.values())}
-    blobs.touch(database, needed, now)
+    contents = _contents(new)
+    blobs.touch(database, {name: contents.get(name) for name in set(contents).union(*known.values())}, uploads, now)
+    _agree(database, [item for item in new if item.raw.place not in inserted], terms)
     fresh = inserted | _first_places(database, batch, known)
     db.upsert(database.placements, [_placement(raw, now, terms.ack) for raw in batch])
     step("placements")
@@ -112,12 +114,11 @@ def revise(database: Database[Document], revisions: Sequence[Revision], step: Ca
     as one does. Never creates a message or brings one back. Raises StoreUnavailable.
     """
     now = datetime.now(UTC)
-    contents = {blob.sha256: _Decoded(each.content, blob) for each in revisions for blob in each.blobs}
-    there = blobs.present(database, contents)
-    blobs.upload(database, {name: content for name, content in contents.items() if name not in there}, now)
+    contents = {blob.sha256: _Decoded(each.content, blob.span) for each in revisions for blob in each.blobs}
+    uploads = blobs.upload(database, _absent(database, contents), now)
     step("blobs")
     db.upsert(database.messages, [each.naming() for each in revisions if each.unnamed])
-    blobs.touch(database, {name: contents[name] for each in revisions for name in each.unnamed}, now)
+    blobs.touch(database, contents, uploads, now)
     step("named")
     db.upsert(database.originals, [each.renewed_original() for each in revisions if each.original])
     step("originals")
@@ -132,24 +133,45 @@ class _Opened:
     raw: RawMessage
     content: Raw
     parsed: Message
+    spans: Spans  # of the blobs that it relies on
 
     @classmethod
     def of(cls, raw: RawMessage, content: Raw, parse: Parse) -> _Opened:
-        return cls(raw, content, parse(content))
+        parsed = parse(content)
+        return cls(raw, content, parsed, {blob.sha256: blob.span for blob in parsed.blobs})
+
+    def holds(self, spans: Spans) -> bool:
+        """Whether the blobs named in *spans* are where they say."""
+        return all(name in self.spans or self._digest(span) == name for name, span in spans.items())
 
     def message(self, now: datetime, terms: Terms) -> UpdateOne:
         new = documents.message(self.parsed, self.raw, now, terms.authserv_ids)
-        account = new.pop("account")
+        del new["account"]
         if self.raw.internal_date is None:
             new["first_internal_date"] = None
-        return UpdateOne(
-            {"_id": self.raw.id, "account": account}, {"$setOnInsert": new, **_sighting(self.raw)}, upsert=True
-        )
+        new["blobs"] = sorted(self.spans)
+        return UpdateOne(self._where, {"$setOnInsert": new, **_sighting(self.raw)}, upsert=True)
 
-    def original(self) -> UpdateOne:
-        new = documents.original(self.parsed, self.raw, self.content)
-        # Replaces what a pass left that died before its message: blobs and segments must be of one and the same parse.
-        return UpdateOne({"_id": self.raw.id, "account": new.pop("account")}, {"$set": new}, upsert=True)
+    def naming(self) -> UpdateOne:
+        return UpdateOne(self._where, {"$addToSet": {"blobs": {"$each": sorted(self.spans)}}})
+
+    def instead(self, named: Sequence[str], terms: Terms) -> UpdateOne:
+        """Replace a message that another writer left, unless it names other blobs than *named* by now."""
+        new = {**documents.understood(self.parsed, self.raw.sha256, terms.authserv_ids), "blobs": sorted(self.spans)}
+        return UpdateOne({**self._where, "blobs": named}, {"$set": new, "$currentDate": {"modified_at": True}})
+
+    def original(self) -> Document:
+        return {"_id": self.raw.id, **documents.original(self.parsed, self.raw, self.content)}
+
+    @property
+    def _where(self) -> Document:
+        return {"_id": self.raw.id, "account": self.raw.place.account}
+
+    def _digest(self, span: Span) -> str:
+        found = sha256()
+        for piece in transfer.decoded(self.content, span):
+            found.update(piece)
+        return found.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,11 +179,11 @@ class _Decoded:
     """The bytes of a blob, decoded again from its message each time it is iterated; never held as a whole."""
 
     content: Content
-    blob: Blob
+    span: Span
 
     def __iter__(self) -> Iterator[bytes]:
         with self.content.open() as raw:
-            yield from transfer.decoded(raw, self.blob.span)
+            yield from transfer.decoded(raw, self.span)
 
 
 def _known(database: Database[Document], ids: Collection[str]) -> dict[str, set[str]]:
@@ -181,10 +203,58 @@ def _first_places(database: Database[Document], batch: Sequence[RawMessage], kno
     return {place for message, place in first.items() if message in known and message not in placed}
 
 
+def _contents(new: Sequence[_Opened]) -> dict[str, _Decoded]:
+    return {name: _Decoded(item.raw.content, span) for item in new for name, span in item.spans.items()}
+
+
+def _absent(database: Database[Document], contents: Mapping[str, _Decoded]) -> dict[str, _Decoded]:
+    there = blobs.present(database, contents)
+    return {name: content for name, content in contents.items() if name not in there}
+
+
+def _add_originals(database: Database[Document], new: Sequence[_Opened]) -> list[_Opened]:
+    """Write the originals; return *new*, relying also on what those rely on that were there before.
+
+    Nobody can rely on an original that does not fit its message, so such a one is replaced.
+    """
+    ours = {item.raw.id: item.original() for item in new}
+    earlier = originals.add(database, list(ours.values()))
+    fitting = {item.raw.id: earlier.get(item.raw.id, {}) for item in new if item.holds(earlier.get(item.raw.id, {}))}
+    originals.renew(database, [original for id_, original in ours.items() if id_ not in fitting])
+    return [replace(item, spans={**fitting.get(item.raw.id, {}), **item.spans}) for item in new]
+
+
 def _insert(database: Database[Document], new: Sequence[_Opened], now: datetime, terms: Terms) -> set[Place]:
-    """Write the new messages; return the places of those that nobody else had written in the meantime."""
+    """Write the new messages; return the places of those that nobody else had written in the meantime.
+
+    Those that somebody had written name what ours need from now on.
+    """
     inserted = db.upsert(database.messages, [item.message(now, terms) for item in new])
+    there = [item for index, item in enumerate(new) if index not in inserted]
+    db.upsert(database.messages, [item.naming() for item in there if item.spans])
     return {new[index].raw.place for index in inserted}
+
+
+def _agree(database: Database[Document], there: Sequence[_Opened], terms: Terms) -> None:
+    """Rely on the messages of *there*, which another writer has written, or replace them by ours.
+
+    What they name besides ours is of a parser that understood more or less. If that cannot be had, as when its writer
+    died, they cannot be relied on; ours can by now.
+    """
+    ours = {item.raw.id: item for item in there}
+    with db.translated():
+        found = database.messages.find({"_id": {"$in": list(ours)}}, BLOBS) if ours else ()
+        named = {each["_id"]: each["blobs"] for each in found}
+    besides = {id_: set(names) - set(ours[id_].spans) for id_, names in named.items()}
+    wanted = set[str]().union(*besides.values())
+    if blobs.alive(database, wanted, {}):
+        return
+    whole = blobs.present(database, wanted)
+    operations = [ours[id_].instead(named[id_], terms) for id_, names in besides.items() if not names <= whole]
+    with db.translated():
+        replaced = database.messages.bulk_write(operations, ordered=False).matched_count if operations else 0
+    if replaced < len(operations):
+        raise StoreUnavailable("store: a message is written by several at once; try again")
 
 
 def _note(database: Database[Document], seen: Sequence[RawMessage]) -> None:

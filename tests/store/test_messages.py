@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any
 
 import pytest
+from bson import Int64
 from pymongo.database import Database
 
 from ingestd.archive import rebuild
@@ -125,15 +127,39 @@ def test_a_half_written_blob_is_completed(database: Database[Document]) -> None:
     assert blobs.present(database, [digest]) == {digest}
 
 
-def test_a_blob_that_is_about_to_be_swept_is_not_relied_on(database: Database[Document]) -> None:
-    content = {"a" * 64: [b"data"]}
+def test_a_blob_is_not_relied_on_before_it_is_whole(database: Database[Document]) -> None:
+    content = {sha256(b"data").hexdigest(): [b"data"]}
     now = datetime.now(UTC)
-    blobs.upload(database, content, now)
-    database["blobs.files"].update_one({"_id": "a" * 64}, {"$set": {"dying": True}})
 
-    assert blobs.present(database, content) == set()
-    with pytest.raises(Exception, match="being swept"):
-        blobs.touch(database, content, now)
+    uploads = blobs.upload(database, content, now)
+    before = blobs.present(database, content)
+    blobs.touch(database, content, uploads, now)
+
+    assert (before, blobs.present(database, content)) == (set(), set(content))
+
+
+def test_a_blob_that_is_about_to_be_swept_is_not_relied_on(database: Database[Document]) -> None:
+    digest = sha256(b"data").hexdigest()
+    now = datetime.now(UTC)
+    blobs.touch(database, {digest: [b"data"]}, blobs.upload(database, {digest: [b"data"]}, now), now)
+    database["blobs.files"].update_one({"_id": digest}, {"$set": {"dying": {"by": "a sweeper", "at": now}}})
+
+    assert blobs.present(database, [digest]) == set()
+    with pytest.raises(StoreUnavailable, match="being swept"):
+        blobs.touch(database, {digest: None}, {}, now)
+
+
+def test_a_blob_that_is_about_to_be_swept_is_saved_by_whoever_has_its_bytes(database: Database[Document]) -> None:
+    content = {sha256(LARGE).hexdigest(): [LARGE]}
+    now = datetime.now(UTC)
+    blobs.touch(database, content, blobs.upload(database, content, now), now)
+    database["blobs.files"].update_many({}, {"$set": {"dying": {"by": "a sweeper", "at": now}}})
+    database["blobs.chunks"].delete_many({"n": {"$lt": 2}})
+
+    blobs.touch(database, content, {}, now)
+
+    assert blobs.present(database, content) == set(content)
+    assert b"".join(rebuild.blob(database, next(iter(content)))) == LARGE
 
 
 def test_a_known_message_whose_blob_is_gone_is_stored_anew(database: Database[Document]) -> None:
@@ -177,6 +203,19 @@ def test_an_original_left_by_a_pass_that_died_fits_the_message_that_is_written_t
     original = database.originals.find_one({"_id": arrived.id}) or {}
     message = database.messages.find_one({"_id": arrived.id}) or {}
     assert {segment["blob"] for segment in original["raw"] if "blob" in segment} <= set(message["blobs"])
+
+
+def test_an_original_that_does_not_fit_its_message_is_replaced(database: Database[Document]) -> None:
+    arrived = raw(with_attachment(1, LARGE))
+    write(database, arrived)
+    for name in ("messages", "placements", "blobs.files", "blobs.chunks"):
+        database[name].delete_many({})
+    database.originals.update_many({"account": "work"}, {"$set": {"raw.0.size_bytes": Int64(7)}})
+
+    write(database, arrived)
+
+    message = database.messages.find_one({"_id": arrived.id}) or {}
+    assert b"".join(rebuild.original(database, message)) == with_attachment(1, LARGE)
 
 
 def test_what_cannot_be_parsed_is_kept_raw(any_database: Database[Document]) -> None:
