@@ -13,10 +13,42 @@ from typing import Annotated
 
 import typer
 
-from . import account, check, db, defects, demo, init, migrate, once, quarantine, reparse, run, show, status, verify
+from . import (
+    account,
+    check,
+    db,
+    defects,
+    demo,
+    init,
+    migrate,
+    once,
+    quarantine,
+    reparse,
+    run,
+    show,
+    status,
+    sweep,
+    verify,
+)
 from .command import DONE, ConfigFile, Json, NoColor, Options, Quiet, Verbose
 
-COMMANDS = (demo, init, check, once, run, status, show, db, verify, migrate, quarantine, defects, reparse, account)
+COMMANDS = (
+    demo,
+    init,
+    check,
+    once,
+    run,
+    status,
+    show,
+    db,
+    verify,
+    migrate,
+    quarantine,
+    defects,
+    reparse,
+    sweep,
+    account,
+)
 
 HELP = """\
 Keeps mailboxes in MongoDB: every message and attachment, once, byte for byte.

@@ -27,6 +27,8 @@ if TYPE_CHECKING:  # rich takes a while to load, and most of what scripts ask fo
     from rich.progress import TaskID
     from rich.table import Table
 
+Unit = Literal["messages", "blobs", "bytes"]
+
 PATIENCE = 2.0  # seconds before progress is worth showing
 INTERVAL = 10.0  # seconds between lines of progress where there is no terminal
 WIDE = 1000  # columns of a table that nobody's screen limits
@@ -74,9 +76,7 @@ class Output:
             say(f"ingestd: {plain(line)}")
 
     @contextmanager
-    def progress(
-        self, doing: str, total: int | None = None, unit: Literal["messages", "bytes"] = "messages"
-    ) -> Iterator[Progress]:
+    def progress(self, doing: str, total: int | None = None, unit: Unit = "messages") -> Iterator[Progress]:
         """Show how far the block has come, once it takes longer than two seconds: a bar, or now and then a line."""
         with Progress(doing, total, unit, shown=not self.quiet, terminal=sys.stderr.isatty()) as progress:
             yield progress
@@ -212,7 +212,7 @@ class Progress:
 
     doing: str
     total: int | None
-    unit: Literal["messages", "bytes"]
+    unit: Unit
     shown: bool
     terminal: bool
     done: int = 0
