@@ -75,6 +75,12 @@ def any_database(request: pytest.FixtureRequest) -> Database[Document]:
     return request.getfixturevalue(fixture)  # type: ignore[no-any-return]  # what a fixture gives, pytest cannot say
 
 
+def need_embedded() -> None:
+    """Go on only where there is a server of ours to kill. It is looked for, not imported: others test its absence."""
+    if not importlib.util.find_spec("secantus"):
+        missing_server("no embedded store: pip install 'ingestd[embedded]'")
+
+
 def missing_server(reason: str) -> NoReturn:
     """Skip on a laptop, fail where everything should be there."""
     if os.environ.get("CI") == "true":

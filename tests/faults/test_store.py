@@ -25,6 +25,7 @@ from tests.faults.conftest import Trial
 from tests.faults.letters import large, mixed
 from tests.faults.mongodb_wire import MongoProxy, command, refused, said
 from tests.faults.proxy import Fault, Flow, answer_lost, cut, first, forwarded, late, torn
+from tests.mongodb import need_embedded
 from tests.waiting import until
 
 Document = dict[str, Any]
@@ -157,7 +158,7 @@ def test_a_command_that_never_arrives_is_sent_again(filled: Trial, store_proxy: 
 
 
 def test_a_store_that_is_killed_in_the_middle_of_a_pass_keeps_what_it_acknowledged(trial: Trial) -> None:
-    pytest.importorskip("secantus", reason="there is no server of ours to kill")
+    need_embedded()
     trial.site.deliver([*mixed(), large()])
     path = trial.site.directory / "store"
     with embedded(path):
@@ -172,7 +173,7 @@ def test_a_store_that_is_killed_in_the_middle_of_a_pass_keeps_what_it_acknowledg
             proxy.heal()
             found = trial.finish()
 
-        assert ended == STORE_UNAVAILABLE
+        assert ended in (0, STORE_UNAVAILABLE)  # it may be there again before the pass gives up
         assert found == trial.undisturbed()
 
 
