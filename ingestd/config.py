@@ -173,6 +173,7 @@ class Daemon(Table):
     spool_dir: Located = Field(default_factory=_spool)
     spool_memory: Annotated[Size, at_least("1MiB")] = units.size("64MiB")
     spool_disk: Annotated[Size, at_least("16MiB")] = units.size("2GiB")
+    lease: Annotated[Duration, between("3s", "10m")] = timedelta(seconds=60)
 
 
 class Imap(Table):

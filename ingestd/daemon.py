@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from datetime import timedelta
 from threading import Lock
+from time import monotonic
 from typing import Any
 
 from pymongo.database import Database
 
 from .config import Account, Config, Secret
-from .errors import IngestError, Refused, StoreUnavailable
+from .errors import IngestError, LeaseLost, Refused, StoreUnavailable
 from .sources.credentials import SecretReference
 from .sources.imap import ImapAccount, Server
 from .spool import Spool
 from .store import accounts, indexes, views
 from .store.database import StoreSettings, connected, ping
 from .store.embedded import embedded
-from .store.leases import Lease, Owner, hold
+from .store.leases import Lease, Leases, Owner, hold
 from .store.seals import Seals
 from .visit import Order, Outcome, Visit, Watch
 from .workers import Workers, started
 
 Document = dict[str, Any]
+
+OPERATION = 20.0  # seconds for what the daemon itself asks of the store, so that it can stop within 30
+FINISHING = 15.0  # seconds for batches that are being stored when we stop
 
 
 @contextmanager
@@ -52,35 +58,50 @@ def opened(config: Config) -> Iterator[Daemon]:
         settings = stack.enter_context(store(config))
         spool = Spool(config.daemon.spool_dir, config.daemon.spool_memory, config.daemon.spool_disk)
         stack.enter_context(spool)
-        workers = stack.enter_context(started(config.daemon.workers, settings, config.daemon.worker_memory))
-        database = stack.enter_context(connected(settings))
+        count, ours = config.daemon.workers, replace(settings, operation_timeout=OPERATION)
+        workers = stack.enter_context(started(count, settings if count else ours, config.daemon.worker_memory))
+        database = stack.enter_context(connected(ours))
         ping(database, settings)
         indexes.ensure(database)
         views.ensure(database, config.store.own_domains)
-        yield Daemon(database, spool, workers, Owner.current())
+        yield Daemon(database, spool, workers, Leases(database, Owner.current(), config.daemon.lease))
 
 
 class Daemon:
     """Serves accounts. Safe to use from several threads, each with an account of its own."""
 
-    def __init__(self, database: Database[Document], spool: Spool, workers: Workers, owner: Owner) -> None:
-        self.database, self.spool, self.workers, self.owner = database, spool, workers, owner
+    def __init__(self, database: Database[Document], spool: Spool, workers: Workers, leases: Leases) -> None:
+        """*leases* are empty: whoever wants to hold accounts between visits keeps them alive."""
+        self.database, self.spool, self.workers = database, spool, workers
+        self.leases, self.owner = leases, leases.owner
         self._connections: set[ImapAccount] = set()
         self._lock = Lock()
+        self._stop_by: float | None = None
 
     def serve(self, account: Account, order: Order, watch: Watch) -> Outcome:
+        """Hold *account* for as long as it takes to `serve_held` it; another holder of it is told in the outcome."""
+        try:
+            with hold(self.database, account.name, self.owner, self.leases.lease) as lease:
+                outcome = self.serve_held(account, lease, order, watch)
+                self.note(lease, outcome.errors)
+                return outcome
+        except LeaseLost as error:
+            return Outcome(account.name, errors=[error])
+
+    def serve_held(self, account: Account, lease: Lease, order: Order, watch: Watch) -> Outcome:
         """Bring what is new in every mailbox of *account*. What goes wrong is in the outcome, except with the store.
 
         Raises StoreUnavailable. After `stop` it returns soon, with nothing half done.
         """
         outcome = Outcome(account.name)
         try:
+            lease.check()
             host, user = account.imap.host, account.imap.user
-            with hold(self.database, account.name, self.owner) as lease:
-                accounts.check_binding(self.database, account.name, host, user)
-                with self._stoppable(connection(account)) as imap:
-                    accounts.bind(self.database, lease, host, user)
-                    self.visit(account, lease).all_mailboxes(imap, order, watch, outcome)
+            accounts.check_binding(self.database, account.name, host, user)
+            visit = self.visit(account, lease)  # before the server is asked: it closes the log to a holder before us
+            with self._stoppable(connection(account)) as imap:
+                accounts.bind(self.database, lease, host, user)
+                visit.all_mailboxes(imap, order, watch, outcome)
         except StoreUnavailable:
             raise
         except IngestError as error:
@@ -88,17 +109,29 @@ class Daemon:
                 outcome.errors.append(error)
         return outcome
 
+    def note(self, lease: Lease, errors: Sequence[IngestError], next_try: timedelta | None = None) -> None:
+        """Keep what a visit came to, for `ingestd status`; without effect when the store or the lease is gone."""
+        if not self.spool.stopped:
+            with suppress(IngestError):
+                accounts.note(self.database, lease, errors, next_try)
+
     def visit(self, account: Account, lease: Lease) -> Visit:
         """A visit to *account*, whose *lease* is held."""
         seals = Seals(self.database, lease)
         return Visit(self.database, self.spool, self.workers, account, lease, seals)
 
     def stop(self) -> None:
-        """End what is under way: batches that are being stored are finished, nothing more is read."""
+        """End what is under way: batches that are being stored are finished, nothing more is read.
+
+        Call it again and again until everybody has returned: what takes too long is given up.
+        """
         self.spool.stop()
         with self._lock:
             for imap in self._connections:
                 imap.abort()
+        self._stop_by = self._stop_by or monotonic() + FINISHING
+        if monotonic() >= self._stop_by:
+            self.workers.give_up()
 
     @contextmanager
     def _stoppable(self, imap: ImapAccount) -> Iterator[ImapAccount]:

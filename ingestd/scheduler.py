@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from threading import Condition
 
@@ -43,6 +43,16 @@ class Queue:
             self._taken[account] = False
             return account
 
+    def claim(self, account: str) -> bool:
+        """Take *account* out of its turn, until `done`; return False, and do nothing, while somebody has it."""
+        with self._changed:
+            if account in self._taken:
+                return False
+            with suppress(ValueError):
+                self._waiting.remove(account)
+            self._taken[account] = False
+            return True
+
     def done(self, account: str, *, again: bool = False) -> None:
         """Give *account* back; it is added at once when its time came meanwhile, or when *again* says so."""
         with self._changed:
@@ -63,9 +73,12 @@ Again = Callable[[str, timedelta], object]  # puts an account on the queue once 
 @contextmanager
 def scheduled(every: Mapping[str, timedelta], queue: Queue) -> Iterator[Again]:
     """Put each account on *queue* now, and then again at its interval, until the block ends."""
-    # Without a grace time APScheduler drops a job that is a second late: an account would silently miss its turn.
+    # Without a grace time APScheduler drops a job that is a second late: an account would silently miss its turn. One
+    # thread is enough to put names on a queue.
     scheduler = BackgroundScheduler(
-        timezone=UTC, job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
+        timezone=UTC,
+        executors={"default": {"type": "threadpool", "max_workers": 1}},
+        job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
     )
     for account, interval in every.items():
         trigger = IntervalTrigger(

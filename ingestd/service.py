@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from threading import Event, Thread
 from types import FrameType
 
@@ -16,7 +15,9 @@ import structlog
 from .config import Account, Config
 from .daemon import Daemon, opened
 from .errors import IngestError, StoreUnavailable
+from .holding import Holding
 from .scheduler import Again, Queue, scheduled
+from .store.leases import Lease
 from .summary import Summary
 from .visit import Order, Outcome, Watch
 from .watcher import Watcher, delay
@@ -84,42 +85,61 @@ def run(config: Config, signals: Signals) -> None:
             return
         accounts = {account.name: account for account in config.accounts}
         queue, watcher = Queue(), Watcher()
-        every = {name: account.every for name, account in accounts.items()}
-        with scheduled(every, queue) as again:
-            fetcher = partial(_fetch, daemon, accounts, queue, watcher, again)
-            fetchers = [Thread(target=fetcher, name=f"fetcher {n}") for n in range(min(FETCHERS, len(accounts)))]
-            log.info("started", accounts=len(accounts), fetchers=len(fetchers), workers=daemon.workers.count)
-            with _running(fetchers, lambda: _end(daemon, queue)):
-                signals.wait()
-                log.info("stopping", signal=signals.name)
+        holding = Holding(daemon.leases, accounts, queue, watcher.store_is_back)
+        stack.enter_context(holding.kept())
+        again = stack.enter_context(scheduled({name: account.every for name, account in accounts.items()}, queue))
+        rounds = _Rounds(daemon, accounts, holding, queue, watcher, again)
+        fetchers = [Thread(target=rounds.fetch, name=f"fetcher {n}") for n in range(min(FETCHERS, len(accounts)))]
+        log.info("started", accounts=len(accounts), fetchers=len(fetchers), workers=daemon.workers.count)
+        with _running(fetchers, rounds.end):
+            signals.wait()
+            log.info("stopping", signal=signals.name)
     log.info("stopped")
 
 
-def _end(daemon: Daemon, queue: Queue) -> None:
-    queue.close()
-    daemon.stop()
+@dataclass(frozen=True, slots=True)
+class _Rounds:
+    """What the fetchers do."""
 
+    daemon: Daemon
+    accounts: dict[str, Account]
+    holding: Holding
+    queue: Queue
+    watcher: Watcher
+    again: Again
 
-def _fetch(daemon: Daemon, accounts: dict[str, Account], queue: Queue, watcher: Watcher, again: Again) -> None:
-    """Visit accounts as they come off *queue*, until it is closed. Nothing that goes wrong with one ends the others."""
-    while (name := queue.take()) is not None:
-        if not watcher.ready(name):
-            queue.done(name)
-            continue
+    def fetch(self) -> None:
+        """Visit accounts as they come off the queue, until it is closed. None of them ends the others."""
+        while (name := self.queue.take()) is not None:
+            lease, more = self.holding.lease(name), False
+            if lease and self.watcher.ready(name):
+                more = self._visit(self.accounts[name], lease)
+            self.queue.done(name, again=more)
+
+    def end(self) -> None:
+        self.queue.close()
+        self.holding.stop()
+        self.daemon.stop()
+
+    def _visit(self, account: Account, lease: Lease) -> bool:
+        """Visit *account*; return whether there is more to do at once."""
         watch = LogWatch()
         try:
-            errors = daemon.serve(accounts[name], Order(limit=SLICE), watch).errors
+            errors = self.daemon.serve_held(account, lease, Order(limit=SLICE), watch).errors
         except IngestError as error:
             errors = [error]
         except Exception:
-            log.exception("visit failed", account=name)
-            errors = [IngestError("a fault of ingestd itself")]
-        pause = watcher.note(name, errors)
+            log.exception("visit failed", account=account.name)
+            errors = [IngestError("a fault of ingestd itself; see its log")]
+        pause = self.watcher.note(account.name, errors)
+        seconds = round(pause.total_seconds())
         for failure in errors:
-            log.warning("not served", account=name, error=str(failure), wait_seconds=round(pause.total_seconds()))
+            log.warning("not served", account=account.name, error=str(failure), wait_seconds=seconds)
         if errors:
-            again(name, pause)
-        queue.done(name, again=watch.more and not errors)
+            self.again(account.name, pause)
+        self.daemon.note(lease, errors, pause)
+        self.holding.visited(account.name, errors)
+        return watch.more and not errors
 
 
 @dataclass(slots=True)
@@ -165,12 +185,13 @@ def _patiently(stack: ExitStack, config: Config, signals: Signals) -> Daemon | N
 
 @contextmanager
 def _running(threads: list[Thread], end: Callable[[], None]) -> Iterator[None]:
-    """Let *threads* run during the block; then *end* them, and wait until they have."""
+    """Let *threads* run during the block; then tell them to *end*, again and again, until they have."""
     for thread in threads:
         thread.start()
     try:
         yield
     finally:
-        end()
-        for thread in threads:
-            thread.join()
+        while any(thread.is_alive() for thread in threads):
+            end()
+            for thread in threads:
+                thread.join(POLL)

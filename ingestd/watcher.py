@@ -13,12 +13,11 @@ from datetime import timedelta
 from threading import Lock
 from time import monotonic
 
-from .errors import IngestError, LeaseLost, Refused, Unavailable
+from .errors import IngestError, LeaseLost, Refused, StoreUnavailable, Unavailable
 
 FIRST = timedelta(seconds=5)
 LONGEST = timedelta(minutes=15)
 AFTER_REFUSAL = timedelta(minutes=15)  # at most 4 logins an hour with a wrong password
-AFTER_LEASE = timedelta(seconds=60)  # when the other daemon's lease may have ended
 
 
 def delay(errors: Sequence[IngestError], failures: int, draw: Callable[[], float] = random.random) -> timedelta:
@@ -29,7 +28,7 @@ def delay(errors: Sequence[IngestError], failures: int, draw: Callable[[], float
         bound: timedelta = min(LONGEST, FIRST * 2 ** min(failures - 1, 10))
         return bound * draw()
     if any(isinstance(error, LeaseLost) for error in errors):
-        return AFTER_LEASE
+        return timedelta()  # it is visited again once it is ours again, and then at once
     return AFTER_REFUSAL if all(isinstance(error, Refused) for error in errors) else LONGEST
 
 
@@ -40,6 +39,7 @@ class Watcher:
     clock: Callable[[], float] = monotonic
     _failures: dict[str, int] = field(default_factory=dict)
     _not_before: dict[str, float] = field(default_factory=dict)
+    _for_the_store: set[str] = field(default_factory=set)
     _lock: Lock = field(default_factory=Lock)
 
     def ready(self, account: str) -> bool:
@@ -54,4 +54,16 @@ class Watcher:
             self._failures[account] = failures
             wait = delay(errors, failures)
             self._not_before[account] = self.clock() + wait.total_seconds()
+            self._for_the_store.discard(account)
+            if any(isinstance(error, StoreUnavailable) for error in errors):
+                self._for_the_store.add(account)
             return wait
+
+    def store_is_back(self) -> list[str]:
+        """Let nobody wait any longer who only waited for the store; return the accounts that did."""
+        with self._lock:
+            waited = sorted(self._for_the_store)
+            self._for_the_store.clear()
+            for account in waited:
+                self._failures[account], self._not_before[account] = 0, 0.0
+            return waited

@@ -13,18 +13,19 @@ import resource
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as Expired
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
+from threading import Lock
 from typing import Any, Protocol, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 from pymongo.database import Database
 
-from .errors import IngestError, Unavailable
+from .errors import IngestError, StoreUnavailable, Unavailable
 from .message import Arrival, Message, RawMessage, Receipt
 from .mime.parse import parse, unparsed
 from .raw import Raw
@@ -73,6 +74,9 @@ class Workers(Protocol):
 
     def submit(self, task: Task[T]) -> Future[T]: ...
 
+    def give_up(self) -> None:
+        """End what is under way and do nothing more; whoever waits for it gets StoreUnavailable."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sink:
@@ -104,7 +108,7 @@ class Sink:
 
     def _finished(self, batch: list[Arrival], future: Future[list[Receipt]]) -> Stored:
         try:
-            return batch, future.result()
+            return batch, _result(future)
         except IngestError:
             raise
         except Exception:  # noqa: BLE001 - it lies in one of the messages: each is tried alone, and told there
@@ -113,7 +117,7 @@ class Sink:
     def _alone(self, raw: RawMessage) -> list[Receipt]:
         job = Job((raw,), self.terms)
         try:
-            return self.workers.submit(job).result()
+            return _result(self.workers.submit(job))
         except IngestError:
             raise
         except Exception as error:  # noqa: BLE001 - kept in the document, and the mailbox goes on
@@ -121,7 +125,7 @@ class Sink:
 
     def _unparsed(self, job: Job) -> list[Receipt]:
         try:
-            return self.workers.submit(job).result()
+            return _result(self.workers.submit(job))
         except IngestError:
             raise
         except Exception as error:
@@ -134,6 +138,13 @@ def _given(batches: Batches) -> Iterator[list[Arrival] | Exception]:
         yield from batches
     except Exception as error:  # noqa: BLE001 - raised again
         yield error
+
+
+def _result(future: Future[T]) -> T:
+    try:
+        return future.result()
+    except CancelledError as error:
+        raise StoreUnavailable("store: a batch was not stored by the time we had to stop") from error
 
 
 @contextmanager
@@ -167,14 +178,30 @@ def _ended(pool: ProcessPool) -> Iterator[ProcessPool]:
         pool.join()
 
 
-@dataclass(frozen=True, slots=True)
 class Processes:
-    count: int
-    pool: ProcessPool
+    """A pool of worker processes."""
+
+    def __init__(self, count: int, pool: ProcessPool) -> None:
+        self.count, self._pool = count, pool
+        self._under_way: set[Future[Any]] = set()
+        self._given_up = False
+        self._lock = Lock()
 
     def submit(self, task: Task[T]) -> Future[T]:
-        future: Future[T] = self.pool.schedule(_work, args=(task,), timeout=BATCH_SECONDS)
+        with self._lock:
+            if self._given_up:
+                raise StoreUnavailable("store: told to stop")
+            future: Future[T] = self._pool.schedule(_work, args=(task,), timeout=BATCH_SECONDS)
+            self._under_way.add(future)
+        future.add_done_callback(self._under_way.discard)
         return future
+
+    def give_up(self) -> None:
+        with self._lock:
+            self._given_up = True
+            under_way = list(self._under_way)
+        for future in under_way:
+            future.cancel()  # pebble kills the worker; its writes are there or not, as after any crash
 
 
 class InProcess:
@@ -184,6 +211,9 @@ class InProcess:
 
     def __init__(self, do: Callable[[Any], Any]) -> None:
         self._do = do
+
+    def give_up(self) -> None:
+        """Nothing is ever under way here."""
 
     def submit(self, task: Task[T]) -> Future[T]:
         future: Future[T] = Future()

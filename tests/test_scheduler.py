@@ -3,7 +3,7 @@ from __future__ import annotations
 from datetime import timedelta
 from threading import Thread
 
-from ingestd.errors import IngestError, LeaseLost, Refused, Unavailable
+from ingestd.errors import IngestError, LeaseLost, Refused, StoreUnavailable, Unavailable
 from ingestd.scheduler import Queue, scheduled
 from ingestd.watcher import AFTER_REFUSAL, FIRST, LONGEST, Watcher, delay
 
@@ -26,6 +26,19 @@ def test_an_account_is_with_one_taker_at_a_time_and_no_turn_is_lost() -> None:
     queue.put("work")
     queue.put("home")
     assert queue.take() == "home"
+    queue.done("work")
+    assert queue.take() == "work"
+
+
+def test_an_account_out_of_its_turn_is_taken_by_nobody_until_it_is_done() -> None:
+    queue = Queue()
+    for name in ("work", "home"):
+        queue.put(name)
+
+    assert queue.claim("work")
+    assert queue.take() == "home"
+    assert not queue.claim("home")
+    queue.put("work")
     queue.done("work")
     assert queue.take() == "work"
 
@@ -70,9 +83,29 @@ def test_an_account_is_ready_again_when_its_delay_is_over() -> None:
     now = 100.0
     watcher = Watcher(clock=lambda: now)
 
-    wait = watcher.note("work", [LeaseLost("taken")])
+    wait = watcher.note("work", [Refused("wrong password")])
 
     assert not watcher.ready("work")
     assert watcher.ready("home")
     now += wait.total_seconds()
     assert watcher.ready("work")
+
+
+def test_an_account_that_another_daemon_took_waits_for_nothing_but_its_lease() -> None:
+    watcher = Watcher()
+
+    watcher.note("work", [LeaseLost("taken")])
+
+    assert watcher.ready("work")
+
+
+def test_when_the_store_is_back_only_those_wait_on_that_did_not_wait_for_it() -> None:
+    watcher = Watcher(clock=lambda: 100.0)
+    for name, error in (("work", StoreUnavailable("away")), ("home", Refused("wrong password"))):
+        watcher.note(name, [error])
+
+    assert watcher.store_is_back() == ["work"]
+
+    assert watcher.ready("work")
+    assert not watcher.ready("home")
+    assert watcher.store_is_back() == []

@@ -1,10 +1,11 @@
-"""How far the archive is: who serves each account, and what the last pass over each mailbox left."""
+"""How far the archive is: who serves each account, why one fails, and what the last pass over each mailbox left."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from pymongo.database import Database
@@ -13,6 +14,8 @@ from ..store.database import translated
 from ..uidset import UIDSet
 
 Document = dict[str, Any]
+
+NOW = {"$set": {"now": "$$NOW"}}  # by the server's clock, as all of these times are
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,28 +30,83 @@ class MailboxStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why visits to an account fail now."""
+
+    error: str
+    since: datetime
+    failures: int  # visits in a row
+    failed_at: datetime
+    next_try: datetime | None  # None when it was no daemon that failed
+
+
+@dataclass(frozen=True, slots=True)
 class AccountStatus:
     account: str
-    served_by: str | None  # "host (pid 123)" while its lease runs
-    lease_until: datetime | None
+    served_by: str | None  # "host (pid 123)", while its lease runs
+    served_since: datetime | None
+    lease_until: datetime | None  # unless renewed
+    unserved_for: timedelta | None  # how long nobody has held it
+    daemons: int  # that run and are configured for it
+    trouble: Trouble | None
     messages: int  # distinct
     mailboxes: tuple[MailboxStatus, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class DaemonStatus:
+    """A daemon that runs, or died within the time of a lease."""
+
+    daemon: str  # "host (pid 123)"
+    since: datetime
+    configured: int  # accounts that it would serve
+    serving: int  # accounts that it holds
+
+
+def daemons(database: Database[Document]) -> list[DaemonStatus]:
+    """Return every daemon that runs, the longest first."""
+    with translated():
+        held = Counter(
+            found["lease"]["owner"].get("id")
+            for found in database.accounts.aggregate([NOW])
+            if found["lease"]["owner"] and found["lease"]["expires_at"] > found["now"]
+        )
+    living = sorted(_living(database), key=lambda each: each["since"])
+    return [DaemonStatus(_named(each), each["since"], len(each["accounts"]), held[each["_id"]]) for each in living]
+
+
 def accounts(database: Database[Document]) -> Iterator[AccountStatus]:
     """Yield every account that was ever served, by name."""
-    now = datetime.now(UTC)
+    configured = Counter(account for daemon in _living(database) for account in daemon["accounts"])
     with translated():
-        for found in list(database.accounts.find().sort("_id")):
-            name, lease = found["_id"], found["lease"]
-            held = lease["owner"] if lease["expires_at"] > now else None
+        for found in list(database.accounts.aggregate([NOW, {"$sort": {"_id": 1}}])):
             yield AccountStatus(
-                account=name,
-                served_by=f"{held['node']} (pid {held['pid']})" if held else None,
-                lease_until=lease["expires_at"] if held else None,
-                messages=database.messages.count_documents({"account": name}),
-                mailboxes=tuple(map(_mailbox, database.mailboxes.find({"account": name}).sort("_id"))),
+                account=found["_id"],
+                **_service(found["lease"], found["now"]),
+                daemons=configured[found["_id"]],
+                trouble=Trouble(**found["trouble"]) if found.get("trouble") else None,
+                messages=database.messages.count_documents({"account": found["_id"]}),
+                mailboxes=tuple(map(_mailbox, database.mailboxes.find({"account": found["_id"]}).sort("_id"))),
             )
+
+
+def _living(database: Database[Document]) -> list[Document]:
+    with translated():
+        return [each for each in database.daemons.aggregate([NOW]) if each["expires_at"] > each["now"]]
+
+
+def _service(lease: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """Who holds the *lease*, since when and until when; or for how long nobody has."""
+    holder, until = lease["owner"], lease["expires_at"]
+    if holder and until > now:
+        held = {"served_by": _named(holder), "served_since": lease.get("since"), "lease_until": until}
+        return {**held, "unserved_for": None}
+    free_since = until if holder else lease.get("since", until)
+    return {"served_by": None, "served_since": None, "lease_until": None, "unserved_for": now - free_since}
+
+
+def _named(process: Mapping[str, Any]) -> str:
+    return f"{process['node']} (pid {process['pid']})"
 
 
 def _mailbox(found: Document) -> MailboxStatus:

@@ -32,14 +32,15 @@ def rebind(session: Session, name: Name, dry_run: DryRun = False) -> None:
     """
     from ..daemon import reading
     from ..store import accounts
-    from ..store.leases import Owner, hold
+    from ..store.borrowing import borrow
+    from ..store.owner import Owner
 
     (account,), _ = chosen(session.config, name)
     host, user = account.imap.host, account.imap.user
     with reading(session.config) as database:
         changed = accounts.is_bound_elsewhere(database, account.name, host, user)
         if changed and not dry_run:
-            with hold(database, account.name, Owner.current()) as lease:
+            with borrow(database, account.name, Owner.current()) as lease:
                 accounts.rebind(database, lease, host, user)
     said = "would be bound" if dry_run else "is bound now"
     session.output.emit(

@@ -1,8 +1,9 @@
-"""`ingestd status`: how far the archive is."""
+"""`ingestd status`: how far the archive is, and who is at work on it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import typer
@@ -11,7 +12,7 @@ from .command import READ, Session, command
 from .output import cell, table
 
 if TYPE_CHECKING:
-    from ..archive.status import AccountStatus
+    from ..archive.status import AccountStatus, DaemonStatus, Trouble
 
 
 def register(app: typer.Typer) -> None:
@@ -19,30 +20,49 @@ def register(app: typer.Typer) -> None:
 
 
 def status(session: Session) -> None:
-    """Say who serves each account, how much of it is stored, and when it was last looked at.
+    """Say who serves each account and why one fails, how much of it is stored, and when it was last looked at.
 
     It reads the store only, so it works while `ingestd run` is at work, and when the mail servers are away.
     """
-    from ..archive.status import accounts
+    from ..archive.status import accounts, daemons
     from ..daemon import reading
 
     with reading(session.config) as database:
-        found = list(accounts(database))
-    session.output.emit({"accounts": found}, lambda: "\n".join(_lines(session, found)))
+        running, found = daemons(database), list(accounts(database))
+    session.output.emit({"daemons": running, "accounts": found}, lambda: "\n".join(_lines(session, running, found)))
 
 
-def _lines(session: Session, found: list[AccountStatus]) -> Iterator[str]:
-    if not found:
+def _lines(session: Session, daemons: list[DaemonStatus], accounts: list[AccountStatus]) -> Iterator[str]:
+    if not accounts:
         yield "nothing is stored yet; run: ingestd once"
         return
-    for account in found:
-        served = f"being visited by {account.served_by}" if account.served_by else "no visit under way"
-        yield f"{account.account}: {account.messages:,} messages, {served}"
+    for daemon in daemons:
+        since = cell(daemon.since)
+        yield f"daemon {daemon.daemon} since {since} UTC: serves {daemon.serving:,} of {daemon.configured:,} accounts"
+    for account in accounts:
+        yield f"{account.account}: {account.messages:,} messages, {_service(account)}"
+        if account.trouble:
+            yield f"  {_failing(account.trouble)}"
     rows = [
         (f"{account.account}/{box.mailbox}", box.done, box.to_do, box.left_out, cell(box.last_pass))
-        for account in found
+        for account in accounts
         for box in account.mailboxes
     ]
     if rows:
         yield ""
         yield session.output.rendered(table(("mailbox", "done", "to do", "left out", "last pass (UTC)"), rows))
+
+
+def _service(account: AccountStatus) -> str:
+    if account.unserved_for is None:
+        return f"served by {account.served_by} since {cell(account.served_since)} UTC"
+    nobody = f"served by nobody for {cell(timedelta(seconds=round(account.unserved_for.total_seconds())))}"
+    if account.daemons:
+        return f"{nobody}; {account.daemons:,} running for it, one of them takes it soon"
+    return f"{nobody}: no daemon is running for it; run: ingestd run"
+
+
+def _failing(trouble: Trouble) -> str:
+    times = "once" if trouble.failures == 1 else f"{trouble.failures:,} times"
+    again = f"; next attempt {trouble.next_try:%H:%M:%S} UTC" if trouble.next_try else ""
+    return f"failing since {cell(trouble.since)} UTC, {times}: {trouble.error}{again}"

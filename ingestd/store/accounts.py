@@ -1,19 +1,24 @@
-"""What an account is bound to: the server and the user that its name stood for at first contact.
+"""What is remembered of an account: the server and user it is bound to since first contact, and why it fails, if so.
 
 UIDs mean nothing on another server, so another server under the same name must not be taken for known.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from pymongo.database import Database
 
-from ..errors import LeaseLost, Refused
+from ..errors import IngestError, LeaseLost, Refused
 from . import database as db
-from .leases import Lease
+from .leases import Lease, expiry
 
 Document = dict[str, Any]
+
+ERROR_LENGTH = 500  # characters of an error that are kept
 
 
 def check_binding(database: Database[Document], account: str, host: str, user: str) -> bool:
@@ -37,14 +42,40 @@ def is_bound_elsewhere(database: Database[Document], account: str, host: str, us
 def bind(database: Database[Document], lease: Lease, host: str, user: str) -> None:
     """Bind the account of *lease* to *host* and *user* at first contact; raise Refused when it is bound to another."""
     if not check_binding(database, lease.account, host, user):
-        _set(database, lease, {"binding": {"host": host, "user": user}})
+        _set(database, lease, {"$set": {"binding": {"host": host, "user": user}}})
 
 
 def rebind(database: Database[Document], lease: Lease, host: str, user: str) -> None:
     """Bind the account of *lease* anew. Every mailbox starts a new epoch, since the old UIDs mean nothing now."""
+    lease.confirm()
+    ours = {"account": lease.account, "token": {"$lte": lease.token}}
     with db.translated():
-        database.mailboxes.update_many({"account": lease.account}, {"$set": {"rebound": True}})
-    _set(database, lease, {"binding": {"host": host, "user": user}})
+        database.mailboxes.update_many(ours, {"$set": {"rebound": True, "token": lease.token}})
+    _set(database, lease, {"$set": {"binding": {"host": host, "user": user}}})
+
+
+def note(
+    database: Database[Document], lease: Lease, errors: Sequence[IngestError], next_try: timedelta | None = None
+) -> None:
+    """Keep why a visit failed, and when the next one is due, or that it went well. Raises LeaseLost."""
+    if not errors:
+        with db.translated():
+            database.accounts.update_one({**lease.mine, "trouble": {"$ne": None}}, {"$set": {"trouble": None}})
+        return
+    trouble = {
+        "error": {"$literal": safe(str(errors[0]))},
+        "since": {"$ifNull": ["$trouble.since", "$$NOW"]},
+        "failures": {"$add": [{"$ifNull": ["$trouble.failures", 0]}, 1]},
+        "failed_at": "$$NOW",
+        "next_try": expiry(next_try) if next_try is not None else None,
+    }
+    _set(database, lease, [{"$set": {"trouble": trouble}}])
+
+
+def safe(text: str) -> str:
+    """*text* without anything that looks like an address, on one line of bounded length: servers say what they like."""
+    line = " ".join("".join(each if each.isprintable() else " " for each in text).split())
+    return re.sub(r"[^\s<>\"',;]+@[^\s<>\"',;]+", "…@…", line)[:ERROR_LENGTH]
 
 
 def _binding(database: Database[Document], account: str) -> Document | None:
@@ -53,8 +84,8 @@ def _binding(database: Database[Document], account: str) -> Document | None:
     return found.get("binding")
 
 
-def _set(database: Database[Document], lease: Lease, fields: Document) -> None:
+def _set(database: Database[Document], lease: Lease, change: Document | list[Document]) -> None:
     with db.translated():
-        found = database.accounts.update_one(lease.mine, {"$set": fields})
+        found = database.accounts.update_one(lease.mine, change)
     if not found.matched_count:
         raise LeaseLost(f"account {lease.account}: another daemon took it over")

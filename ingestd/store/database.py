@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+import pymongo
 from pymongo import MongoClient, UpdateOne
 from pymongo.collection import Collection
 from pymongo.database import Database
@@ -30,6 +31,7 @@ from ..errors import IngestError, Refused, StoreUnavailable
 Document = dict[str, Any]
 
 DEFAULT_DATABASE = "ingestd"
+GOODBYE = 2.0  # seconds in which a client tells the server that it goes
 DUPLICATE_KEY = 11000
 # DuplicateKey, BadValue, and a document that is too large, in the words of several versions.
 DOCUMENT_FAULTS = frozenset({DUPLICATE_KEY, 2, 10334, 17280, 17419, 17420})
@@ -45,6 +47,7 @@ class StoreSettings:
     allow_plain: bool = False  # a connection without TLS beyond loopback
     select_timeout: float = 10.0  # seconds to find a primary
     socket_timeout: float = 60.0  # seconds for one answer
+    operation_timeout: float | None = None  # seconds for all of one operation, instead of the above
 
     @property
     def shown(self) -> str:
@@ -77,7 +80,8 @@ def connected(settings: StoreSettings, listeners: Sequence[Any] = ()) -> Iterato
     try:
         yield client.get_default_database(DEFAULT_DATABASE)
     finally:
-        client.close()
+        with pymongo.timeout(GOODBYE):
+            client.close()
 
 
 def ping(database: Database[Document], settings: StoreSettings) -> None:
@@ -204,6 +208,8 @@ def _patience(settings: StoreSettings) -> dict[str, Any]:
         "connectTimeoutMS": settings.select_timeout,
         "socketTimeoutMS": settings.socket_timeout,
     }
+    if settings.operation_timeout is not None:
+        defaults["timeoutMS"] = settings.operation_timeout
     said = settings.uri.lower()
     return {name: int(seconds * 1000) for name, seconds in defaults.items() if f"{name.lower()}=" not in said}
 

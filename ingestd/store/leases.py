@@ -1,28 +1,34 @@
 """One writer for each account: a lease in `accounts`, by the server's clock, with a token that only rises.
 
-The token fences what the lease protects: whoever was stopped past its lease and goes on finds its writes refused.
+The token fences what the lease protects: whoever was stopped past its lease and goes on finds its writes refused. All
+leases of a process are kept alive by one thread, with one update.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from threading import Event, Thread
-from time import monotonic
+from threading import Event, Lock, Thread
+from time import CLOCK_BOOTTIME, clock_gettime
 from typing import Any
 
+import pymongo
 from pymongo import ReturnDocument
 from pymongo.database import Database
 
-from ..errors import LeaseLost, StoreUnavailable
+from ..errors import IngestError, LeaseLost, StoreUnavailable
 from . import database as db
+from .owner import Owner
 
-TTL = timedelta(seconds=60)
-RENEW = timedelta(seconds=20)
+__all__ = ["LEASE", "Lease", "Leases", "Owner", "beating", "expiry", "hold", "kept"]
+
+LEASE = timedelta(seconds=60)  # the time within which the accounts of a daemon that died are with another
+BEATS = 6  # in that time
+LASTS = 3 / 4  # of that time, unless renewed: it is found to have ended at the next beat of somebody else
+ENDING = 3.0  # seconds to give everything back
+AT_ONCE = 500  # accounts in one command; the embedded store takes the square of it
+LONG_AGO = datetime.fromtimestamp(0, UTC)
 
 Document = dict[str, Any]
 
@@ -30,142 +36,212 @@ Document = dict[str, Any]
 EXPIRED: Document = {"$lte": [{"$toLong": "$lease.expires_at"}, {"$toLong": "$$NOW"}]}
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """A process, told apart from every other one of this or any other machine."""
-
-    host: str  # the boot and the process namespace: a pid means nothing outside them
-    pid: int
-    started: str  # clock ticks since boot: pids are used again
-
-    @classmethod
-    def current(cls) -> Owner:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        namespace = Path("/proc/self/ns/pid").readlink()
-        return cls(f"{boot} {namespace}", os.getpid(), _started(os.getpid()) or "")
-
-    @property
-    def document(self) -> Document:
-        return {"host": self.host, "node": os.uname().nodename, "pid": self.pid, "started": self.started}
-
-    def knows_dead(self, other: Document) -> bool:
-        """Whether *other* certainly lives no more: it ran here, and its process is gone or has become another."""
-        if other["host"] != self.host:
-            return False
-        return _gone(other["pid"]) or _started(other["pid"]) not in (other["started"], None)
-
-
 class Lease:
-    """The right to write for one account. Kept alive by a thread until its `with` ends."""
+    """The right to write for one account, as long as `check` does not say otherwise."""
 
-    def __init__(self, database: Database[Document], account: str, token: int, *, taken_over: bool) -> None:
-        self.account, self.token, self.taken_over = account, token, taken_over
-        self._database = database
-        self._held_since = monotonic()
-        self._lost: Exception | None = None
+    def __init__(
+        self,
+        database: Database[Document],
+        account: str,
+        token: int,
+        lasts: timedelta = LEASE * LASTS,
+        *,
+        taken_over: bool,
+    ) -> None:
+        self.account, self.token = account, token
+        self.taken_over = taken_over  # from one that had not given it back, and may believe that it holds it still
+        self._database, self._lasts = database, lasts
+        self._held_since = _now()
+        self._lost: LeaseLost | None = None
 
     def check(self) -> None:
-        """Raise what ended the lease: LeaseLost when another daemon has it, StoreUnavailable when it ran out."""
+        """Raise what ended the lease: LeaseLost when another daemon has it, StoreUnavailable while it has run out."""
         if self._lost:
             raise self._lost
-        if monotonic() - self._held_since >= TTL.total_seconds():
+        if _now() - self._held_since >= self._lasts.total_seconds():
             raise StoreUnavailable(f"account {self.account}: the lease ran out before the store renewed it")
+
+    def confirm(self) -> None:
+        """Ask the store, and renew: after this, nobody else has the account for as long as a lease lasts.
+
+        For what a token cannot fence, such as a command to the mail server. Raises LeaseLost or StoreUnavailable.
+        """
+        began = _now()
+        with db.translated():
+            found = self._database.accounts.update_one(self.mine, [{"$set": {"lease.expires_at": expiry(self._lasts)}}])
+        if found.matched_count:
+            self.renewed(began)
+        else:
+            self.lose()
+        self.check()
 
     @property
     def mine(self) -> Document:
         """The filter that matches the account's document only while we hold it."""
         return {"_id": self.account, "lease.token": self.token}
 
-    def keep(self, ended: Event) -> None:
-        while not ended.wait(RENEW.total_seconds()):
-            began = monotonic()
-            try:
-                self._renew()
-            except Exception as error:  # noqa: BLE001 - whatever it is, `check` raises it
-                self._lost = error
-                return
-            self._held_since = began
+    def renewed(self, began: float) -> None:
+        self._held_since = began
 
-    def _renew(self) -> None:
+    def lose(self) -> None:
+        self._lost = LeaseLost(f"account {self.account}: it is another daemon's now")
+
+
+class Leases:
+    """The leases of one process. Safe to use from several threads; `kept` keeps them alive."""
+
+    def __init__(self, database: Database[Document], owner: Owner, lease: timedelta = LEASE) -> None:
+        self.database, self.owner, self.lease = database, owner, lease
+        self.lasts, self.beat = lease * LASTS, lease / BEATS
+        self._held: dict[str, Lease] = {}
+        self._lock = Lock()
+
+    @property
+    def held(self) -> dict[str, Lease]:
+        with self._lock:
+            return dict(self._held)
+
+    def take(self, account: str) -> Lease:
+        """Take *account*; raise LeaseLost, naming the holder, while another process has it."""
+        lease = self._taken(account)
+        if lease.taken_over:
+            self._fence(lease)
+        with self._lock:
+            self._held[account] = lease
+        return lease
+
+    def renew(self) -> list[str]:
+        """Renew all of them; return the accounts that another daemon has taken, and which are held no more."""
+        held, began = self.held, _now()
+        self._update(held, {"lease.expires_at": expiry(self.lasts)})
         with db.translated():
-            found = self._database.accounts.update_one(self.mine, [{"$set": {"lease.expires_at": _expiry()}}])
-        if not found.matched_count:
-            raise LeaseLost(f"account {self.account}: another daemon took it over")
+            found = self.database.accounts.find({"lease.owner.id": self.owner.id}, {"lease.token": 1})
+            tokens = {each["_id"]: each["lease"]["token"] for each in found}
+        lost = [account for account, lease in held.items() if tokens.get(account) != lease.token]
+        for account in held.keys() - lost:
+            held[account].renewed(began)
+        self.forget(lost)
+        return lost
+
+    def give_back(self, accounts: Iterable[str]) -> None:
+        """Let the next ones in at once. Nobody may be writing for *accounts* any more."""
+        given = list(accounts)
+        self.forget(given)
+        self._update(given, {"lease.owner": None, "lease.since": "$$NOW", "lease.expires_at": LONG_AGO})
+
+    def end(self) -> None:
+        """Give all of them back, soon; when the store is away, they expire by themselves."""
+        with suppress(IngestError), pymongo.timeout(ENDING):
+            self.give_back(self.held)
+
+    def _update(self, accounts: Iterable[str], fields: Document) -> None:
+        """Set *fields* where we are still the owner."""
+        names = list(accounts)
+        for start in range(0, len(names), AT_ONCE):
+            ours = {"_id": {"$in": names[start : start + AT_ONCE]}, "lease.owner.id": self.owner.id}
+            with db.translated():
+                self.database.accounts.update_many(ours, [{"$set": fields}])
+
+    def _taken(self, account: str) -> Lease:
+        free = {"owner": None, "token": 0, "since": datetime.now(UTC), "expires_at": LONG_AGO, "asked_until": None}
+        first = {"lease": free, "binding": None, "trouble": None}
+        began = _now()
+        with db.translated():
+            # In two steps, since MongoDB refuses $expr in the filter of an upsert.
+            self.database.accounts.update_one({"_id": account}, {"$setOnInsert": first}, upsert=True)
+            found = self.database.accounts.find_one({"_id": account}, {"lease": 1}) or {}
+            lease = found["lease"]
+            taken = self.database.accounts.find_one_and_update(
+                {"_id": account, "$or": self._takeable(lease)},
+                [{"$set": self._taking()}],
+                return_document=ReturnDocument.AFTER,
+            )
+        if taken is None:
+            raise LeaseLost(_served_by(account, lease))
+        token, taken_over = taken["lease"]["token"], lease["owner"] is not None
+        ours = Lease(self.database, account, token, self.lasts, taken_over=taken_over)
+        ours.renewed(began)
+        return ours
+
+    def _takeable(self, lease: Document) -> list[Document]:
+        takeable: list[Document] = [{"$expr": EXPIRED}]
+        if lease["owner"] and self.owner.knows_dead(lease["owner"]):
+            takeable.append({"lease.token": lease["token"]})
+        return takeable
+
+    def _taking(self) -> Document:
+        return {
+            "lease.owner": {"$literal": self.owner.document},
+            "lease.token": {"$add": ["$lease.token", 1]},
+            "lease.since": "$$NOW",
+            "lease.expires_at": expiry(self.lasts),
+            "lease.asked_until": None,
+        }
+
+    def forget(self, accounts: Iterable[str]) -> None:
+        """Hold *accounts* no longer, without giving them back: others have them, or will when they expire."""
+        with self._lock:
+            for lease in filter(None, [self._held.pop(account, None) for account in accounts]):
+                lease.lose()
+
+    def _fence(self, lease: Lease) -> None:
+        """Close every checkpoint to the holder before us; the log of seals is closed when it is next opened."""
+        with db.translated():
+            self.database.mailboxes.update_many({"account": lease.account}, {"$max": {"token": lease.token}})
 
 
 @contextmanager
-def hold(database: Database[Document], account: str, owner: Owner) -> Iterator[Lease]:
-    """Hold *account* until the block ends; raise LeaseLost, naming the holder, while another process has it."""
-    lease = _take(database, account, owner)
+def beating(leases: Leases, beat: Callable[[], object]) -> Iterator[None]:
+    """Call *beat*, which is to renew *leases*, on one thread until the block ends, at once and then in good time.
+
+    One that fails is made up for by the next; leases that nobody could renew run out by themselves, and say so.
+    """
     ended = Event()
-    keeper = Thread(target=lease.keep, args=(ended,), name=f"lease {account}", daemon=True)
+    keeper = Thread(target=_keep, args=(leases, beat, ended), name="leases", daemon=True)
     keeper.start()
     try:
-        yield lease
+        yield
     finally:
         ended.set()
         keeper.join()
-        _release(database, lease)
 
 
-def _take(database: Database[Document], account: str, owner: Owner) -> Lease:
-    free = {"owner": None, "token": 0, "expires_at": datetime.fromtimestamp(0, UTC)}
-    with db.translated():
-        # In two steps, since MongoDB refuses $expr in the filter of an upsert.
-        database.accounts.update_one({"_id": account}, {"$setOnInsert": {"lease": free, "binding": None}}, upsert=True)
-        found = database.accounts.find_one({"_id": account}) or {}
-        held_by = found["lease"]["owner"]
-        takeable: list[Document] = [{"$expr": EXPIRED}]
-        if held_by and owner.knows_dead(held_by):
-            takeable.append({"lease.token": found["lease"]["token"]})
-        taken = database.accounts.find_one_and_update(
-            {"_id": account, "$or": takeable},
-            [
-                {
-                    "$set": {
-                        "lease.owner": {"$literal": owner.document},
-                        "lease.token": {"$add": ["$lease.token", 1]},
-                        "lease.expires_at": _expiry(),
-                    }
-                }
-            ],
-            return_document=ReturnDocument.AFTER,
-        )
-    if taken is None:
-        holder = f"{held_by['node']} (pid {held_by['pid']})" if held_by else "another daemon"
-        until = found["lease"]["expires_at"]
-        raise LeaseLost(f"account {account}: served by {holder}, its lease runs until {until:%H:%M:%S} UTC")
-    return Lease(database, account, taken["lease"]["token"], taken_over=held_by is not None)
+def _keep(leases: Leases, beat: Callable[[], object], ended: Event) -> None:
+    while True:
+        with suppress(IngestError):
+            beat()
+        if ended.wait(leases.beat.total_seconds()):
+            return
 
 
-def _release(database: Database[Document], lease: Lease) -> None:
-    """Let the next one in at once. When the store is away, the lease expires by itself."""
-    free = {"lease.owner": None, "lease.expires_at": datetime.fromtimestamp(0, UTC)}
+@contextmanager
+def kept(leases: Leases) -> Iterator[Leases]:
+    """Keep *leases* alive until the block ends, and give them back."""
     try:
-        with db.translated():
-            database.accounts.update_one(lease.mine, {"$set": free})
-    except StoreUnavailable:
-        return
+        with beating(leases, leases.renew):
+            yield leases
+    finally:
+        leases.end()
 
 
-def _expiry() -> Document:
-    return {"$add": ["$$NOW", int(TTL.total_seconds() * 1000)]}
+@contextmanager
+def hold(database: Database[Document], account: str, owner: Owner, lease: timedelta = LEASE) -> Iterator[Lease]:
+    """Hold *account* until the block ends; raise LeaseLost, naming the holder, while another process has it."""
+    with kept(Leases(database, owner, lease)) as leases:
+        yield leases.take(account)
 
 
-def _gone(pid: int) -> bool:
-    """Whether there is certainly no process *pid*; /proc alone may hide the processes of others."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
+def expiry(lasts: timedelta) -> Document:
+    """The expression for so long from now, by the server's clock."""
+    return {"$add": ["$$NOW", int(lasts.total_seconds() * 1000)]}
 
 
-def _started(pid: int) -> str | None:
-    """When process *pid* was started (field 22 of /proc/PID/stat), or None when there is none."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except OSError:
-        return None
+def _served_by(account: str, lease: Document) -> str:
+    held_by = lease["owner"]
+    holder = f"{held_by['node']} (pid {held_by['pid']})" if held_by else "another daemon"
+    until = f"until {lease['expires_at']:%H:%M:%S} UTC"
+    return f"account {account}: served by {holder}, its lease runs {until}; leave it to that one, or stop it first"
+
+
+def _now() -> float:
+    return clock_gettime(CLOCK_BOOTTIME)  # unlike monotonic, it goes on while the machine sleeps

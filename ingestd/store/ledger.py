@@ -125,14 +125,18 @@ class Ledger:
     def unacknowledged(self, action: str | None = None) -> UIDSet:
         """What was stored while *action*, or anything, was asked for, and is not acknowledged on the server yet.
 
-        Without what may be another message by now.
+        Without what may be another message by now. When there is any, the store has just said that the account is ours:
+        a mail server knows no token.
         """
-        self._lease.check()
-        return placements.unacknowledged(self._database, self.memory.epoch, action) - self.memory.doubts.all
+        pending = placements.unacknowledged(self._database, self.memory.epoch, action) - self.memory.doubts.all
+        if pending:
+            self._lease.confirm()
+        return pending
 
     def acknowledged(self, uids: UIDSet, action: str) -> None:
         """Record that the server did *action* to *uids*."""
         step("told")
+        self._lease.confirm()
         placements.acknowledged(self._database, self.memory.epoch, uids)
         if action.partition(":")[0] in REMOVING:
             absent = self.memory.absent

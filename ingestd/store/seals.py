@@ -36,6 +36,7 @@ class Seals:
         self._tail = self._last()
         if lease.taken_over:
             self.append([])
+            lease.taken_over = False
 
     @property
     def number(self) -> int:
@@ -46,12 +47,12 @@ class Seals:
         """Seal *receipts*; return the number of the seal. Raises LeaseLost when a later holder has written."""
         facts = [{"_id": r.place.id, "digest": r.sha256, "size_bytes": Int64(r.size_bytes)} for r in receipts]
         for _ in range(ATTEMPTS):
+            if self._tail and self._tail["token"] > self._token:
+                raise LeaseLost(f"account {self._account}: another daemon took it over")
             if written := self._insert(self._next(facts)):
                 self._tail = written
                 return self.number
             self._tail = self._last()
-            if self._tail and self._tail["token"] > self._token:
-                raise LeaseLost(f"account {self._account}: another daemon took it over")
         raise StoreUnavailable(f"account {self._account}: seal {self.number + 1} could not be written; try again")
 
     def named_since(self, number: int) -> set[tuple[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,11 @@ from bson import Int64
 from pymongo.database import Database
 
 from ingestd.demo import mailbox as sample
+from ingestd.errors import Unavailable
 from ingestd.message import Failed, Numbers, Place, RawMessage, Receipt, Vanished
 from ingestd.mime.parse import parse, unparsed
 from ingestd.raw import InMemory
-from ingestd.store import accounts, jobs, leases, mailboxes, messages, placements, sweep
+from ingestd.store import accounts, daemons, jobs, leases, mailboxes, messages, placements, sweep
 from ingestd.store.indexes import INDEXES
 from ingestd.store.ledger import Ledger
 from ingestd.store.memory import Absent, Doubts
@@ -50,13 +51,15 @@ AMISS = (
 )
 # What no pass over one IMAP mailbox brings about, and `lang`: docs/parser.md says why nothing fills it.
 DYING = {"blobs.files.dying", "blobs.files.dying.by", "blobs.files.dying.at"}
-NOT_IN_A_PASS = {*DYING, "messages.same_as", "messages.lang"}
+NOT_IN_A_PASS = {*DYING, "accounts.lease.asked_until", "messages.same_as", "messages.lang"}
 
 
 @pytest.fixture
 def everything(database: Store) -> Iterator[Store]:
     """A database at the end of a pass in which all happened that can: usual mail, odd mail, losses, failures."""
-    with leases.hold(database, "work", leases.Owner.current()) as lease:
+    owner = leases.Owner.current()
+    daemons.present(database, owner, ["work"], leases.LEASE)
+    with leases.hold(database, "work", owner) as lease:
         accounts.bind(database, lease, "imap.example.org", "desk")
         memory = mailboxes.recall(database, "work", "INBOX", Numbers(9, 1000, 999), "unseen", NOW.date(), NOW)
         ledger = Ledger(database, lease, Seals(database, lease), memory)
@@ -75,6 +78,7 @@ def everything(database: Store) -> Iterator[Store]:
         ledger.record([*again, Failed(memory.epoch.place(303), "no answer")], _stored(database, again))
         ledger.reckon(Absent(gone=UIDSet.of([1]), suspended=UIDSet.of([2]), suspended_at=NOW))
         ledger.finish(Summary("work", "INBOX", on_server=999).document(NOW, NOW))
+        accounts.note(database, lease, [Unavailable("the server broke off")], timedelta(seconds=5))
         list(sweep.daily(database, lambda: False))
         with jobs.taken(database, "another"):
             yield database

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,9 +18,11 @@ from ingestd.service import LogWatch
 from ingestd.sources.imap import ImapAccount
 from ingestd.store.leases import hold
 from ingestd.visit import Order, Outcome
-from tests.e2e.conftest import Site, cold_site, site
+from tests.dovecot import private_dovecot
+from tests.e2e.conftest import Site, cold_site, site, store_table
 from tests.faults import state
 from tests.faults.mongodb_wire import MongoProxy
+from tests.faults.office import Office
 from tests.faults.proxy import Proxy
 from tests.faults.zygote import Life, Zygote
 
@@ -141,3 +144,12 @@ def trial(site: Site, zygote: Zygote, database: Database[Document]) -> Iterator[
     yield made
     print(*made.said().splitlines()[-40:], sep="\n")  # pytest shows it when the test has failed
     database.client.drop_database(calm)
+
+
+@pytest.fixture
+def office(tmp_path: Path, mongodb_uri: str, database: Database[Document], zygote: Zygote) -> Iterator[Office]:
+    with private_dovecot() as server:
+        made = Office(tmp_path, server, database, store_table(mongodb_uri, database, tmp_path), zygote)
+        yield made
+        for life in made.lives:
+            life.kill()

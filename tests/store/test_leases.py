@@ -2,24 +2,26 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from threading import Event
+from threading import enumerate as threads
 from typing import Any
 from unittest.mock import patch
 
 import pytest
 from pymongo.database import Database
 
-from ingestd.errors import LeaseLost, Refused
+from ingestd.errors import LeaseLost, Refused, StoreUnavailable, Unavailable
 from ingestd.message import Numbers, Receipt
 from ingestd.store import accounts, mailboxes
-from ingestd.store.leases import Owner, hold
+from ingestd.store.borrowing import borrow
+from ingestd.store.leases import Lease, Leases, Owner, beating, hold
 from ingestd.store.seals import Seals, chained
 from tests.fakes import mail, raw
+from tests.waiting import until as until_true
 
 Document = dict[str, Any]
 
 HERE = Owner.current()
-ELSEWHERE = replace(HERE, host="another machine")
+ELSEWHERE = replace(HERE, id="elsewhere", host="another machine")
 
 
 def receipt(uid: int) -> Receipt:
@@ -29,6 +31,11 @@ def receipt(uid: int) -> Receipt:
 
 def expire(database: Database[Document]) -> None:
     database.accounts.update_one({"_id": "work"}, {"$set": {"lease.expires_at": datetime.fromtimestamp(0, UTC)}})
+
+
+def until(database: Database[Document], account: str) -> datetime:
+    expires: datetime = (database.accounts.find_one({"_id": account}) or {})["lease"]["expires_at"]
+    return expires
 
 
 def test_two_daemons_cannot_hold_one_account(database: Database[Document]) -> None:
@@ -108,20 +115,140 @@ def test_a_late_seal_of_the_holder_before_is_followed_not_lost(database: Databas
 def test_a_process_that_cannot_be_looked_at_counts_as_alive() -> None:
     someone_elses = {"host": HERE.host, "pid": 1, "started": "hidden from us"}
 
-    with patch("ingestd.store.leases.Path.read_text", side_effect=PermissionError):
+    with patch("ingestd.store.owner.Path.read_text", side_effect=PermissionError):
         assert not HERE.knows_dead(someone_elses)
 
 
-def test_a_lease_that_could_not_be_renewed_does_not_hold(database: Database[Document]) -> None:
-    with hold(database, "work", HERE) as lease:
+def test_a_checkpoint_of_the_holder_before_is_refused_before_the_next_has_written_any(
+    database: Database[Document],
+) -> None:
+    memory = mailboxes.recall(database, "work", "INBOX", Numbers(9, 1, 0), "unseen", None, datetime.now(UTC))
+    with hold(database, "work", HERE) as stale:
+        mailboxes.save(database, stale, memory)
+        expire(database)
+        with hold(database, "work", ELSEWHERE), pytest.raises(LeaseLost):
+            mailboxes.save(database, stale, memory)
+
+
+def test_one_renewal_keeps_all_leases_but_the_one_that_was_taken(database: Database[Document]) -> None:
+    ours, others = Leases(database, HERE), Leases(database, ELSEWHERE)
+    kept, gone = ours.take("home"), ours.take("work")
+    expire(database)
+    others.take("work")
+    before = until(database, "home")
+
+    assert ours.renew() == ["work"]
+
+    assert list(ours.held) == ["home"]
+    assert until(database, "home") > before
+    kept.check()
+    with pytest.raises(LeaseLost):
+        gone.check()
+
+
+def test_a_lease_that_ran_out_is_no_right_to_write_until_it_is_renewed(database: Database[Document]) -> None:
+    leases = Leases(database, HERE, timedelta(seconds=0.4))
+    lease = leases.take("work")
+
+    until_true(lambda: ran_out(lease))
+    leases.renew()
+
+    lease.check()
+
+
+def ran_out(lease: Lease) -> bool:
+    try:
         lease.check()
-        database.accounts.delete_one({"_id": "work"})
+    except StoreUnavailable:
+        return True
+    return False
 
-        with patch("ingestd.store.leases.RENEW", timedelta(0)):
-            lease.keep(Event())
 
-        with pytest.raises(LeaseLost):
-            lease.check()
+def test_leases_are_renewed_by_one_thread_that_ends_with_its_block(database: Database[Document]) -> None:
+    leases = Leases(database, HERE, timedelta(seconds=3))
+    for number in range(20):
+        leases.take(f"account{number}")
+    first = until(database, "account19")
+
+    with beating(leases, leases.renew):
+        until_true(lambda: until(database, "account19") > first)
+        beats = [thread for thread in threads() if thread.name == "leases"]
+
+    assert len(beats) == 1
+    assert not beats[0].is_alive()
+
+
+def test_a_beat_that_fails_is_made_up_for_by_the_next(database: Database[Document]) -> None:
+    leases = Leases(database, HERE, timedelta(seconds=0.6))
+    beats: list[int] = []
+
+    def beat() -> None:
+        beats.append(1)
+        raise StoreUnavailable("away")
+
+    with beating(leases, beat):
+        until_true(lambda: len(beats) > 2)
+
+
+def test_confirming_asks_the_store(database: Database[Document]) -> None:
+    leases = Leases(database, HERE)
+    lease = leases.take("work")
+    before = until(database, "work")
+
+    lease.confirm()
+
+    assert until(database, "work") > before
+    expire(database)
+    Leases(database, ELSEWHERE).take("work")
+    lease.check()  # nobody has told it
+    with pytest.raises(LeaseLost):
+        lease.confirm()
+
+
+def test_a_command_borrows_an_account_from_a_daemon_that_gives_it_back(database: Database[Document]) -> None:
+    daemon = Leases(database, ELSEWHERE)
+    daemon.take("work")
+
+    def give_when_asked() -> None:
+        lease = (database.accounts.find_one({"_id": "work"}) or {})["lease"]
+        if lease["asked_until"]:
+            daemon.give_back(["work"])
+
+    with beating(daemon, give_when_asked), borrow(database, "work", HERE) as lease:
+        assert lease.token == 2
+
+    assert (database.accounts.find_one({"_id": "work"}) or {})["lease"]["asked_until"] is None
+
+
+def test_a_command_that_waited_in_vain_says_who_has_the_account(database: Database[Document]) -> None:
+    Leases(database, ELSEWHERE).take("work")
+
+    with pytest.raises(LeaseLost, match="served by"), borrow(database, "work", HERE, timedelta(0)):
+        pass
+
+    assert (database.accounts.find_one({"_id": "work"}) or {})["lease"]["asked_until"] is None
+
+
+def test_what_a_visit_failed_with_is_kept_without_addresses(database: Database[Document]) -> None:
+    wrong = Refused("account work: login refused by imap.example.org\x1b[2J for ann@example.org; check the password")
+    with hold(database, "work", HERE) as lease:
+        accounts.note(database, lease, [wrong], timedelta(minutes=15))
+        accounts.note(database, lease, [wrong], timedelta(minutes=15))
+        trouble = (database.accounts.find_one({"_id": "work"}) or {})["trouble"]
+
+        accounts.note(database, lease, [])
+
+    assert trouble["error"] == "account work: login refused by imap.example.org [2J for …@…; check the password"
+    assert trouble["failures"] == 2
+    assert trouble["since"] < trouble["failed_at"] < trouble["next_try"]
+    assert (database.accounts.find_one({"_id": "work"}) or {})["trouble"] is None
+
+
+def test_a_holder_that_was_taken_over_cannot_say_why_it_failed(database: Database[Document]) -> None:
+    with hold(database, "work", HERE) as stale:
+        expire(database)
+        with hold(database, "work", ELSEWHERE), pytest.raises(LeaseLost):
+            accounts.note(database, stale, [Unavailable("away")])
 
 
 def test_a_seal_whose_answer_was_lost_is_recognised_as_our_own(database: Database[Document]) -> None:
