@@ -6,11 +6,11 @@ from typing import Any
 
 from pymongo.database import Database
 
+from .access import Access
 from .archive import places
 from .archive.accounting import Accounting, Server, account_for
 from .archive.finding import Finding
 from .config import Account
-from .daemon import connection
 from .errors import IngestError, Refused, StoreUnavailable
 from .sources.imap import ImapAccount
 from .store import accounts
@@ -19,7 +19,7 @@ from .visit import Order, matched
 Document = dict[str, Any]
 
 
-def audit(database: Database[Document], account: Account) -> tuple[list[Accounting], list[Finding]]:
+def audit(access: Access, database: Database[Document], account: Account) -> tuple[list[Accounting], list[Finding]]:
     """Account for every mailbox of *account*: those that are served, and those that once were.
 
     What cannot be asked is a finding, and is accounted for by the ledger alone. Raises StoreUnavailable.
@@ -28,7 +28,7 @@ def audit(database: Database[Document], account: Account) -> tuple[list[Accounti
     findings: list[Finding] = []
     try:
         accounts.check_binding(database, account.name, account.imap.host, account.imap.user)
-        with connection(account) as imap:
+        with access.imap(account) as imap:
             served = matched(imap, account, Order())
             for mailbox in dict.fromkeys((*served, *places.mailboxes(database, account.name))):
                 try:

@@ -6,10 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from pymongo.database import Database
-
+from .access import Access
 from .config import Account
-from .daemon import connection
 from .errors import IngestError, Refused, StoreUnavailable
 from .sources.imap import ImapAccount
 from .store import accounts
@@ -31,17 +29,17 @@ class Finding:
     errors: list[IngestError] = field(default_factory=list)
 
 
-def examine(database: Database[Document] | None, account: Account, order: Order) -> Finding:
-    """Log in to *account* and look at every mailbox it matches; without *database*, only at their names.
+def examine(access: Access, account: Account, order: Order) -> Finding:
+    """Log in to *account* and look at every mailbox it matches; without a database, only at their names.
 
     What goes wrong is in the finding, except with the store: raises StoreUnavailable.
     """
-    finding = Finding(account.name)
+    finding, database = Finding(account.name), access.database
     finding.warnings.extend(_warnings(account))
     try:
         if database is not None:
             accounts.check_binding(database, account.name, account.imap.host, account.imap.user)
-        with connection(account) as imap:
+        with access.imap(account) as imap:
             finding.capabilities.extend(imap.capabilities)
             finding.mailboxes.extend(matched(imap, account, order))
             if database is not None:

@@ -34,6 +34,7 @@ from .config_values import (
     Text,
     Texts,
     Uri,
+    Url,
     at_least,
     between,
     encrypted,
@@ -42,7 +43,7 @@ from .config_values import (
     user,
 )
 
-__all__ = ["Account", "Config", "ConfigError", "Daemon", "Imap", "Secret", "Store", "load"]
+__all__ = ["Account", "Config", "ConfigError", "Daemon", "Imap", "OAuth", "Secret", "Store", "load"]
 
 TABLES = ("include", "store", "daemon", "account")
 PORTS = {"implicit": 993, "starttls": 143, "none": 143}
@@ -174,6 +175,30 @@ class Daemon(Table):
     spool_memory: Annotated[Size, at_least("1MiB")] = units.size("64MiB")
     spool_disk: Annotated[Size, at_least("16MiB")] = units.size("2GiB")
     lease: Annotated[Duration, between("3s", "10m")] = timedelta(seconds=60)
+    token_key: Secret | None = None
+
+
+class OAuth(Table):
+    """How to get access tokens for a mail server that takes no password."""
+
+    provider: Literal["google", "microsoft"] | None = None
+    tenant: Annotated[Text, StringConstraints(pattern=r"^[A-Za-z0-9.-]+$")] = "organizations"
+    grant: Literal["refresh_token", "client_credentials"] = "refresh_token"
+    client_id: Text = Field(examples=['client_id = "..."'])
+    client_secret: Secret | None = None
+    refresh_token: Secret | None = None
+    token_url: Url | None = None
+    device_url: Url | None = None
+    authorize_url: Url | None = None
+    scope: Text | None = None
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        if self.provider is None and (self.token_url is None or self.scope is None):
+            raise ValueError('name a provider ("google", "microsoft"), or give token_url and scope')
+        if self.grant == "client_credentials" and self.client_secret is None:
+            raise ValueError("client_secret: missing; a client that logs in as itself needs one")
+        return self
 
 
 class Imap(Table):
@@ -184,7 +209,7 @@ class Imap(Table):
     port: int = Field(default_factory=lambda given: PORTS[given.get("tls", "implicit")], ge=1, le=65535)
     ca_file: Located | None = None
     user: Text = Field(examples=['user = "me@example.org"'])
-    password: Secret = Field(examples=['password = { file = "/etc/ingestd/work.secret" }'])
+    password: Secret | None = None
 
     @property
     def exposed(self) -> bool:
@@ -203,6 +228,16 @@ class Account(Table):
     authserv_ids: Servers = ()
     every: Annotated[Duration, between("1s", "7d")] = timedelta(minutes=5)
     imap: Imap = Field(examples=["[account.imap] with host, user and password"])
+    oauth: OAuth | None = None
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> Self:
+        if self.imap.password is None and self.oauth is None:
+            example = 'password = { file = "/etc/ingestd/work.secret" }'
+            raise ValueError(f"imap.password: missing; add {example} to [account.imap], or a table [account.oauth]")
+        if self.imap.password is not None and self.oauth is not None:
+            raise ValueError("imap.password: there is [account.oauth] too; remove one of them")
+        return self
 
 
 # --- from what was written to tables

@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
@@ -146,7 +146,17 @@ def _after_store(action: str) -> str:
     raise ValueError('must be "none", "seen", "flag:<keyword>" or "move:<mailbox>"')
 
 
+def _url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not (parts.scheme == "http" and loopback(parts.hostname or "")):
+        raise ValueError("must begin with https://")
+    if not parts.hostname or "@" in parts.netloc:
+        raise ValueError("must name a host, and no user")
+    return url
+
+
 Name = Annotated[str, AfterValidator(_name)]
+Url = Annotated[Text, AfterValidator(_url)]
 Host = Annotated[Text, AfterValidator(_host)]
 Domains = Annotated[tuple[Annotated[Text, AfterValidator(_domain)], ...], BeforeValidator(_list)]
 Select = Annotated[Text, AfterValidator(_select)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -12,10 +12,10 @@ from typing import Any
 
 from pymongo.database import Database
 
-from .config import Account, Config, Secret
-from .errors import IngestError, LeaseLost, Refused, StoreUnavailable
-from .sources.credentials import SecretReference
-from .sources.imap import ImapAccount, Server
+from .access import Access, secret
+from .config import Account, Config
+from .errors import IngestError, LeaseLost, StoreUnavailable
+from .sources.imap import ImapAccount
 from .spool import Spool
 from .store import accounts, indexes, views
 from .store.database import StoreSettings, connected, ping
@@ -64,15 +64,18 @@ def opened(config: Config) -> Iterator[Daemon]:
         ping(database, settings)
         indexes.ensure(database)
         views.ensure(database, config.store.own_domains)
-        yield Daemon(database, spool, workers, Leases(database, Owner.current(), config.daemon.lease))
+        leases = Leases(database, Owner.current(), config.daemon.lease)
+        yield Daemon(Access(config, database), database, spool, workers, leases)
 
 
 class Daemon:
     """Serves accounts. Safe to use from several threads, each with an account of its own."""
 
-    def __init__(self, database: Database[Document], spool: Spool, workers: Workers, leases: Leases) -> None:
+    def __init__(
+        self, access: Access, database: Database[Document], spool: Spool, workers: Workers, leases: Leases
+    ) -> None:
         """*leases* are empty: whoever wants to hold accounts between visits keeps them alive."""
-        self.database, self.spool, self.workers = database, spool, workers
+        self._access, self.database, self.spool, self.workers = access, database, spool, workers
         self.leases, self.owner = leases, leases.owner
         self._connections: set[ImapAccount] = set()
         self._lock = Lock()
@@ -99,7 +102,7 @@ class Daemon:
             host, user = account.imap.host, account.imap.user
             accounts.check_binding(self.database, account.name, host, user)
             visit = self.visit(account, lease)  # before the server is asked: it closes the log to a holder before us
-            with self._stoppable(connection(account)) as imap:
+            with self._stoppable(self._access.imap(account)) as imap:
                 accounts.bind(self.database, lease, host, user)
                 visit.all_mailboxes(imap, order, watch, outcome)
         except StoreUnavailable:
@@ -146,27 +149,3 @@ class Daemon:
         finally:
             with self._lock:
                 self._connections.discard(imap)
-
-
-def connection(account: Account) -> ImapAccount:
-    """The connection to the IMAP server of *account*, not yet made."""
-    imap, kept = account.imap, _reference(account.imap.password)
-    password = secret(imap.password, f"account {account.name}: account.imap.password")
-    server = Server(imap.host, imap.port, imap.tls, imap.user, password, imap.ca_file, f" in {kept}")
-    return ImapAccount(account.name, server)
-
-
-def secret(reference: Secret, what: str) -> Callable[[], str]:
-    """How to read the secret that *reference* names; it is read anew each time. Errors begin with *what*."""
-
-    def resolve() -> str:
-        try:
-            return _reference(reference).resolve()
-        except Refused as error:
-            raise Refused(f"{what}: {error}") from error
-
-    return resolve
-
-
-def _reference(reference: Secret) -> SecretReference:
-    return SecretReference(reference.kind, reference.value)

@@ -31,6 +31,11 @@ class Place:
     uid: int
     uidl: str | None = None  # the unique-id of a message in a POP3 maildrop, where the numbers above are 0
 
+    @classmethod
+    def of_maildrop(cls, account: str, uidl: str) -> Place:
+        """The place of a message in the POP3 maildrop of *account*, which holds what IMAP calls the INBOX."""
+        return cls(account, "INBOX", 0, 0, 0, uidl)
+
     @property
     def id(self) -> str:
         """The place as a URL in the manner of RFC 5092, e.g. `imap://work/INBOX;UIDVALIDITY=9/;UID=20`.
@@ -53,6 +58,15 @@ class Numbers:
     uidnext: int
     exists: int  # messages
     modseq: int | None = None  # HIGHESTMODSEQ (RFC 7162), which rises with every change; None where there is none
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A message as a POP3 maildrop lists it."""
+
+    number: int  # means something only within the session
+    uidl: str  # its unique-id, made distinct where a server gives one to several
+    size_bytes: int | None  # a claim
 
 
 # --- as it arrives

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from ingestd.config import Account, Config, ConfigError, Daemon, Imap, Secret, Store, load
+from ingestd.config import Account, Config, ConfigError, Daemon, Imap, OAuth, Secret, Store, load
 from ingestd.errors import Refused
 
 EXAMPLE = Path(__file__).parent.parent / "config" / "ingestd.toml"
@@ -50,12 +50,18 @@ def account(write: Write, keys: str = "", imap: str = "") -> Account:
 
 def all_written() -> str:
     """The example with every default written out."""
-    return re.sub(r"(?m)^# (?=[a-z_]+ = )", "", EXAMPLE.read_text())
+    return re.sub(r"(?m)^# (?=[a-z_]+ = |\[account\.)", "", EXAMPLE.read_text())
 
 
 def tables(tree: dict[str, Any]) -> list[tuple[type[BaseModel], dict[str, Any]]]:
     (account,) = tree["account"]
-    return [(Store, tree["store"]), (Daemon, tree["daemon"]), (Account, account), (Imap, account["imap"])]
+    return [
+        (Store, tree["store"]),
+        (Daemon, tree["daemon"]),
+        (Account, account),
+        (Imap, account["imap"]),
+        (OAuth, account["oauth"]),
+    ]
 
 
 def test_the_example_can_be_used_as_it_is() -> None:
@@ -76,7 +82,8 @@ def test_the_example_shows_every_key_and_no_other() -> None:
 
 def test_every_default_that_the_example_shows_is_the_default(write: Write) -> None:
     lines = all_written().splitlines(keepends=True)
-    depends = {"workers", "spool_dir", "ca_file", "imap"}  # on the machine, and told in words
+    depends = {"workers", "spool_dir", "ca_file", "token_key", "password", "imap", "oauth"}  # told in words
+    lines.remove('password = { file = "/etc/ingestd/work.secret" }\n')  # there is another way in now
 
     defaults, shown = load(EXAMPLE), load(write("".join(line for line in lines if not line.startswith("include"))))
 
@@ -178,6 +185,7 @@ def test_an_account_needs_only_a_name_and_a_login(write: Write) -> None:
         "after_store": "none",
         "authserv_ids": (),
         "every": timedelta(minutes=5),
+        "oauth": None,
     }
     assert (read.imap.port, read.imap.tls) == (993, "implicit")
 
@@ -582,3 +590,38 @@ def test_the_embedded_server_takes_no_password(write: Write) -> None:
     said = mistake(write('[store]\nuri = "embedded:x"\npassword = { env = "X" }\n' + ACCOUNT + IMAP))
 
     assert said == "[store] password: the embedded server keeps one of its own; remove the key"
+
+
+# --- OAuth 2
+
+OAUTH = '[account.imap]\nhost = "imap.example.org"\nuser = "me@example.org"\n[account.oauth]\nclient_id = "x"\n'
+
+
+def test_a_login_without_a_password_needs_a_provider_or_its_addresses(write: Write) -> None:
+    known = load(write(STORE + ACCOUNT + OAUTH + 'provider = "microsoft"\n')).accounts[0]
+    other = load(write(STORE + ACCOUNT + OAUTH + 'token_url = "https://login.example.org/t"\nscope = "mail"\n'))
+
+    assert known.oauth is not None
+    assert (known.imap.password, known.oauth.grant) == (None, "refresh_token")
+    assert other.accounts[0].oauth is not None
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ("", '[account.oauth] name a provider ("google", "microsoft"), or give token_url and scope'),
+        ('provider = "google"\ngrant = "client_credentials"', "client_secret: missing"),
+        ('token_url = "http://login.example.org/t"\nscope = "x"', "token_url: must begin with https://"),
+        ('provider = "goggle"', 'provider: must be "google" or "microsoft"'),
+    ],
+)
+def test_what_is_wrong_with_a_login_is_said(write: Write, keys: str, said: str) -> None:
+    assert said in mistake(write(STORE + ACCOUNT + OAUTH + keys + "\n"))
+
+
+def test_there_is_one_way_to_log_in(write: Write) -> None:
+    neither = STORE + ACCOUNT + OAUTH.partition("[account.oauth]")[0]
+    both = STORE + ACCOUNT + OAUTH.replace("user", 'password = { env = "X" }\nuser') + 'provider = "google"\n'
+
+    assert "imap.password: missing" in mistake(write(neither))
+    assert "imap.password: there is [account.oauth] too" in mistake(write(both))

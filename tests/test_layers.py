@@ -23,7 +23,7 @@ LAYERS = (
     {"sources", "store"},
     {"candidates", "reconcile"},
     {"ingest"},
-    {"workers", "watcher", "scheduler", "summary", "shares"},
+    {"workers", "watcher", "scheduler", "summary", "shares", "access"},
     {"archive", "visit", "holding"},
     {"daemon"},
     {"service", "check", "audit"},
@@ -50,7 +50,7 @@ HOMES = {
     "rich": {"cli"},
 }
 # These may name pymongo's Database in a signature.
-TYPES_ONLY = {"workers", "daemon", "visit", "check", "audit", "demo", "cli"}
+TYPES_ONLY = {"access", "workers", "daemon", "visit", "check", "audit", "demo", "cli"}
 
 
 def imported(path: Path) -> Iterator[str]:

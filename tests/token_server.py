@@ -3,12 +3,35 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from threading import Thread
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
+
+from ingestd.demo.dovecot import Dovecot
+
+from .dovecot import private_dovecot
+
+PASSDB = """
+auth_mechanisms = plain {mechanism}
+passdb {{
+  driver = oauth2
+  mechanisms = {mechanism}
+  args = {file}
+}}
+"""
+ASKING = """
+introspection_mode = post
+introspection_url = {url}
+username_attribute = email
+active_attribute = active
+active_value = true
+"""
 
 Form = dict[str, str]
 Answer = tuple[int, dict[str, Any] | bytes]
@@ -124,3 +147,14 @@ def _handler(server: TokenServer) -> type[BaseHTTPRequestHandler]:
 
 def _form(text: str) -> Form:
     return {name: values[0] for name, values in parse_qs(text).items()}
+
+
+@contextmanager
+def trusting(issuer: TokenServer, mechanism: str) -> Iterator[Dovecot]:
+    """Run a Dovecot that lets in whoever has a token of *issuer*."""
+    with NamedTemporaryFile("w", prefix="ingestd-", suffix=".conf") as file:
+        file.write(ASKING.format(url=issuer.url("/introspect")))
+        file.flush()
+        Path(file.name).chmod(0o644)  # for the unprivileged user that Dovecot becomes
+        with private_dovecot(more=PASSDB.format(mechanism=mechanism, file=file.name)) as server:
+            yield server

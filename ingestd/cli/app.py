@@ -15,6 +15,7 @@ import typer
 
 from . import (
     account,
+    auth,
     check,
     db,
     defects,
@@ -35,6 +36,7 @@ from .command import DONE, ConfigFile, Json, NoColor, Options, Quiet, Verbose
 COMMANDS = (
     demo,
     init,
+    auth,
     check,
     once,
     run,

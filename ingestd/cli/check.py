@@ -28,13 +28,15 @@ def check(session: Session, target: Target = None) -> int | None:
 
     It changes nothing, neither on a mail server nor in the store. (An embedded store is started for it.)
     """
+    from ..access import Access
     from ..check import examine
     from ..visit import Order
 
     accounts, mailbox = chosen(session.config, target)
     with ExitStack() as stack:
         database, trouble = _store(session, stack)
-        findings = [examine(database, account, Order(mailbox)) for account in accounts]
+        access = Access(session.config, database)
+        findings = [examine(access, account, Order(mailbox)) for account in accounts]
     session.output.emit(
         {"store": {"error": trouble}, "accounts": [_data(finding) for finding in findings]},
         lambda: "\n".join(_lines(session, findings, trouble)),

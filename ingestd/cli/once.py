@@ -56,12 +56,14 @@ def once(
 
 
 def _preview(session: Session, target: str | None, order: Order) -> int | None:
+    from ..access import Access
     from ..check import examine
     from ..daemon import reading
     from ..visit import Outcome
 
     with reading(session.config) as database:
-        findings = [examine(database, account, order) for account in chosen(session.config, target)[0]]
+        access = Access(session.config, database)
+        findings = [examine(access, account, order) for account in chosen(session.config, target)[0]]
     outcomes = [Outcome(finding.account, finding.previews, finding.errors) for finding in findings]
     if not session.output.json:
         for summary in (summary for outcome in outcomes for summary in outcome.summaries):

@@ -92,6 +92,7 @@ def _names(session: Session, database: Database[Document], wanted: list[str] | N
 
 
 def _account(session: Session, database: Database[Document], name: str, offline: bool, report: Report) -> None:
+    from ..access import Access
     from ..archive import places
     from ..archive.accounting import account_for
     from ..archive.inventory import count, inventory
@@ -99,7 +100,7 @@ def _account(session: Session, database: Database[Document], name: str, offline:
 
     configured = {account.name: account for account in session.config.accounts}
     if name in configured and not offline:
-        mailboxes, findings = audit(database, configured[name])
+        mailboxes, findings = audit(Access(session.config, database), database, configured[name])
         report.findings.extend(findings)
     else:
         mailboxes = [account_for(database, name, mailbox) for mailbox in places.mailboxes(database, name)]

@@ -10,13 +10,12 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
 from typing import Self
 
 from ..errors import IngestError, Refused, Unavailable
-from ..message import Arrival, Failed, Place, RawMessage, Vanished
+from ..message import Arrival, Failed, Listed, Place, RawMessage, Vanished
 from ..mime.parse import parse
 from ..raw import InMemory
 from ..spool import Lane, Writer
@@ -26,22 +25,12 @@ from .pop3_session import Reply, Session
 from .server import Server
 from .wire import Broken, Sink, Switch
 
-MAILDROP = "INBOX"  # what POP3 gives is what IMAP calls that
 TRUST = 10  # broken connections of one run
 ATTEMPTS = 2  # for one message, the second on a fresh connection
 ENOUGH_OLDER = 50  # messages in a row that are too old: those before them are taken to be, too
 
 _LISTED = re.compile(rb"(\d{1,10}) +(\d{1,19})\b.*")
 _UNIQUE = re.compile(rb"(\d{1,10}) +([!-~]{1,255}) *")  # RFC 1939 allows 70 characters; some servers give more
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A message as the server lists it."""
-
-    number: int  # in this session
-    uidl: str  # made distinct where a server gives one unique-id to several
-    size_bytes: int | None  # a claim
 
 
 class Pop3Account:
@@ -77,7 +66,7 @@ class Pop3Account:
         return f"account {self.name}: maildrop"
 
     def place(self, listed: Listed) -> Place:
-        return Place(self.name, MAILDROP, 0, 0, 0, listed.uidl)
+        return Place.of_maildrop(self.name, listed.uidl)
 
     # --- reading
 
@@ -97,7 +86,7 @@ class Pop3Account:
                 recent.append(listed.number)
         return UIDSet.of(recent)
 
-    def fetch(self, numbers: UIDSet, lane: Lane, *, epoch: int = 0, since: datetime | None = None) -> Iterator[Arrival]:
+    def fetch(self, numbers: UIDSet, lane: Lane) -> Iterator[Arrival]:
         """Yield what becomes of each of *numbers* of the listing, lowest first, with the bytes in *lane*.
 
         A message that the server will not give is a value (`Failed`); raises Unavailable when the connection cannot be

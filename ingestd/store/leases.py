@@ -36,6 +36,12 @@ Document = dict[str, Any]
 EXPIRED: Document = {"$lte": [{"$toLong": "$lease.expires_at"}, {"$toLong": "$$NOW"}]}
 
 
+def first_contact() -> Document:
+    """What the document of an account begins with."""
+    free = {"owner": None, "token": 0, "since": datetime.now(UTC), "expires_at": LONG_AGO, "asked_until": None}
+    return {"lease": free, "binding": None, "trouble": None, "login": None}
+
+
 class Lease:
     """The right to write for one account, as long as `check` does not say otherwise."""
 
@@ -143,12 +149,10 @@ class Leases:
                 self.database.accounts.update_many(ours, [{"$set": fields}])
 
     def _taken(self, account: str) -> Lease:
-        free = {"owner": None, "token": 0, "since": datetime.now(UTC), "expires_at": LONG_AGO, "asked_until": None}
-        first = {"lease": free, "binding": None, "trouble": None}
         began = _now()
         with db.translated():
             # In two steps, since MongoDB refuses $expr in the filter of an upsert.
-            self.database.accounts.update_one({"_id": account}, {"$setOnInsert": first}, upsert=True)
+            self.database.accounts.update_one({"_id": account}, {"$setOnInsert": first_contact()}, upsert=True)
             found = self.database.accounts.find_one({"_id": account}, {"lease": 1}) or {}
             lease = found["lease"]
             taken = self.database.accounts.find_one_and_update(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from bson import Binary
 from pymongo.database import Database
 
 from . import database as db
+from .leases import first_contact
 
 Document = dict[str, Any]
 
@@ -29,6 +31,9 @@ class Shelf:
 
     def write(self, new: bytes) -> None:
         """Durable when this returns. Raises StoreUnavailable."""
-        fields = {"$set": {"login.refresh_token": Binary(new)}, "$currentDate": {"login.renewed_at": True}}
+        login = {"refresh_token": Binary(new), "renewed_at": datetime.now(UTC)}
+        first = {name: value for name, value in first_contact().items() if name != "login"}
         with db.translated():
-            self.database.accounts.update_one({"_id": self.account}, fields, upsert=True)
+            self.database.accounts.update_one(
+                {"_id": self.account}, {"$set": {"login": login}, "$setOnInsert": first}, upsert=True
+            )

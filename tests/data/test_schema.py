@@ -21,6 +21,7 @@ from ingestd.raw import InMemory
 from ingestd.store import accounts, daemons, jobs, leases, mailboxes, messages, placements, sweep
 from ingestd.store.indexes import INDEXES
 from ingestd.store.ledger import Ledger
+from ingestd.store.logins import Shelf
 from ingestd.store.memory import Absent, Doubts
 from ingestd.store.seals import Seals
 from ingestd.summary import Summary
@@ -79,6 +80,7 @@ def everything(database: Store) -> Iterator[Store]:
         ledger.reckon(Absent(gone=UIDSet.of([1]), suspended=UIDSet.of([2]), suspended_at=NOW))
         ledger.finish(Summary("work", "INBOX", on_server=999).document(NOW, NOW))
         accounts.note(database, lease, [Unavailable("the server broke off")], timedelta(seconds=5))
+        Shelf(database, "work").write(b"ciphertext")
         list(sweep.daily(database, lambda: False))
         with jobs.taken(database, "another"):
             yield database

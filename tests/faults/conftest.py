@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
+from ingestd.access import Access
 from ingestd.config import load
-from ingestd.daemon import connection, opened
+from ingestd.daemon import opened
 from ingestd.demo.dovecot import Dovecot
 from ingestd.service import LogWatch
 from ingestd.sources.imap import ImapAccount
@@ -59,7 +60,7 @@ class Trial:
         """Make a pass in this process, which raises what goes wrong; the mail server may be silent for *timeout*."""
         config = load(self.site.config)
         (account,) = config.accounts
-        server = replace(connection(account).server, timeout=timeout)
+        server = replace(Access(config, None).imap(account).server, timeout=timeout)
         with (
             opened(config) as daemon,
             hold(daemon.database, account.name, daemon.owner) as lease,

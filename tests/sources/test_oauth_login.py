@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -15,25 +14,9 @@ from ingestd.sources.pop3_login import log_in
 from ingestd.sources.server import Server
 from ingestd.sources.wire import Switch
 
-from ..dovecot import private_dovecot
-from ..token_server import TokenServer
+from ..token_server import TokenServer, trusting
 
 USER = "me"
-PASSDB = """
-auth_mechanisms = plain {mechanism}
-passdb {{
-  driver = oauth2
-  mechanisms = {mechanism}
-  args = {file}
-}}
-"""
-ASKING = """
-introspection_mode = post
-introspection_url = {url}
-username_attribute = email
-active_attribute = active
-active_value = true
-"""
 
 
 class NoVault:
@@ -51,16 +34,9 @@ def issuer() -> Iterator[TokenServer]:
 
 
 @pytest.fixture(scope="module", params=["xoauth2", "oauthbearer"])
-def mail(
-    request: pytest.FixtureRequest, issuer: TokenServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Dovecot]:
-    file = Path(f"/tmp/ingestd-oauth2-{issuer.url('').rpartition(':')[2]}.conf")
-    file.write_text(ASKING.format(url=issuer.url("/introspect")))
-    try:
-        with private_dovecot(more=PASSDB.format(mechanism=request.param, file=file)) as server:
-            yield server
-    finally:
-        file.unlink()
+def mail(request: pytest.FixtureRequest, issuer: TokenServer) -> Iterator[Dovecot]:
+    with trusting(issuer, request.param) as server:
+        yield server
 
 
 @pytest.fixture

@@ -1,0 +1,123 @@
+"""How to get into the servers that a configuration names: their addresses, secrets and access tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from .config import Account, Config, Imap, OAuth, Secret
+from .errors import Refused
+from .sources.credentials import SecretReference
+from .sources.imap import ImapAccount, Server
+from .sources.oauth_presets import PRESETS, Preset
+from .store.logins import Shelf
+
+if TYPE_CHECKING:
+    from pymongo.database import Database
+
+    from .sources.oauth import Client, Tokens
+    from .sources.vault import EncryptedVault
+
+Document = dict[str, Any]
+EXTRA = "pip install 'ingestd[oauth]'"
+
+
+class Access:
+    """Makes connections to accounts. Keeps their access tokens, so one is used for as long as it lasts."""
+
+    def __init__(self, config: Config, database: Database[Document] | None) -> None:
+        """Without *database* no refresh token is found but those that the configuration names."""
+        self._config, self.database = config, database
+        self._tokens: dict[str, Tokens] = {}
+
+    def imap(self, account: Account) -> ImapAccount:
+        """The connection to the IMAP server of *account*, not yet made. Raises Refused when the extra is missing."""
+        return ImapAccount(account.name, self._server(account, account.imap, "account.imap"))
+
+    def _server(self, account: Account, place: Imap, table: str) -> Server:
+        if place.password is None:
+            tokens = self._tokens_of(account)
+            return Server(
+                place.host,
+                place.port,
+                place.tls,
+                place.user,
+                tokens,
+                place.ca_file,
+                table=table,
+                rejected=tokens.rejected,
+            )
+        password = secret(place.password, f"account {account.name}: {table}.password")
+        kept = f" in {reference(place.password)}"
+        return Server(place.host, place.port, place.tls, place.user, password, place.ca_file, kept, table=table)
+
+    def _tokens_of(self, account: Account) -> Tokens:
+        if account.name not in self._tokens:
+            client = oauth_client(account)  # first, since it says what is missing
+            from .sources.oauth import Tokens
+
+            self._tokens[account.name] = Tokens(account.name, client, vault(self._config, self.database, account))
+        return self._tokens[account.name]
+
+
+def oauth_client(account: Account) -> Client:
+    """Us, as the authorization server of *account* knows us; raise Refused without one, or without the extra."""
+    if account.oauth is None:
+        raise Refused(f"account {account.name}: logs in with a password; add a table [account.oauth] to change that")
+    try:
+        from .sources.oauth import Client
+    except ImportError as error:
+        raise Refused(f"account {account.name}: OAuth 2 needs {error.name}; install it: {EXTRA}") from error
+    said = account.oauth
+    preset = PRESETS[said.provider] if said.provider else Preset(str(said.token_url), None, None, str(said.scope))
+    what = f"account {account.name}: account.oauth"
+    return Client(
+        said.token_url or preset.token_url.format(tenant=said.tenant),
+        said.client_id,
+        secret(said.client_secret, f"{what}.client_secret") if said.client_secret else None,
+        said.grant,
+        secret(said.refresh_token, f"{what}.refresh_token") if said.refresh_token else None,
+        said.scope or _scope(said, preset),
+        said.device_url or (preset.device_url and preset.device_url.format(tenant=said.tenant)),
+        said.authorize_url or (preset.authorize_url and preset.authorize_url.format(tenant=said.tenant)),
+    )
+
+
+def vault(config: Config, database: Database[Document] | None, account: Account) -> EncryptedVault:
+    """Where the refresh token of *account* is kept."""
+    from .sources.vault import EncryptedVault
+
+    key = config.daemon.token_key
+    resolved = secret(key, "daemon.token_key") if key and database is not None else None
+    shelf = Shelf(database, account.name) if database is not None else _NoShelf()
+    return EncryptedVault(account.name, shelf, resolved)
+
+
+def secret(named: Secret, what: str) -> Callable[[], str]:
+    """How to read the secret that *named* refers to; it is read anew each time. Errors begin with *what*."""
+
+    def resolve() -> str:
+        try:
+            return reference(named).resolve()
+        except Refused as error:
+            raise Refused(f"{what}: {error}") from error
+
+    return resolve
+
+
+def reference(named: Secret) -> SecretReference:
+    return SecretReference(named.kind, named.value)
+
+
+def _scope(said: OAuth, preset: Preset) -> str:
+    return preset.own_scope if said.grant == "client_credentials" and preset.own_scope else preset.scope
+
+
+class _NoShelf:
+    """A shelf where there is no database."""
+
+    def read(self) -> bytes | None:
+        return None
+
+    def write(self, new: bytes) -> None:
+        raise Refused("a login is kept in the database, and there is none here")
