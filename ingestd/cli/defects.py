@@ -41,7 +41,7 @@ Wanted = Annotated[
 ]
 Ids = Annotated[
     list[str],
-    typer.Argument(metavar="ID...", help="The start of a SHA-256, a Message-ID, or an _id.", show_default=False),
+    typer.Argument(metavar="ID", help="The start of a SHA-256, a Message-ID, or an _id.", show_default=False),
 ]
 To = Annotated[Path, typer.Option("--to", metavar="DIR", help="Where the files go.", show_default=False)]
 Anonymous = Annotated[

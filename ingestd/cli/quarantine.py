@@ -26,7 +26,7 @@ Place = Annotated[
 ]
 Places = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[PLACE]...", help="ACCOUNT/MAILBOX/UID, or the _id of a placement.", show_default=False),
+    typer.Argument(metavar="PLACE", help="ACCOUNT/MAILBOX/UID, or the _id of a placement.", show_default=False),
 ]
 Open = Annotated[bool, typer.Option("--open", help="Also those that are still tried again by themselves.")]
 Limit = Annotated[int, typer.Option(min=1, metavar="N", help="Show at most N places.")]
