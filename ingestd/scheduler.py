@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from threading import Condition
 
@@ -70,9 +71,17 @@ class Queue:
 Again = Callable[[str, timedelta], object]  # puts an account on the queue once more, after so long
 
 
+@dataclass(frozen=True, slots=True)
+class Regularly:
+    """What comes regularly, and where it is put when it does."""
+
+    every: Mapping[str, timedelta]
+    queue: Queue
+
+
 @contextmanager
-def scheduled(every: Mapping[str, timedelta], queue: Queue) -> Iterator[Again]:
-    """Put each account on *queue* now, and then again at its interval, until the block ends."""
+def scheduled(every: Mapping[str, timedelta], queue: Queue, chores: Regularly | None = None) -> Iterator[Again]:
+    """Put each account on *queue* now, and then again at its interval, until the block ends; *chores* only then."""
     # Without a grace time APScheduler drops a job that is a second late: an account would silently miss its turn. One
     # thread is enough to put names on a queue.
     scheduler = BackgroundScheduler(
@@ -81,10 +90,10 @@ def scheduled(every: Mapping[str, timedelta], queue: Queue) -> Iterator[Again]:
         job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
     )
     for account, interval in every.items():
-        trigger = IntervalTrigger(
-            seconds=interval.total_seconds(), jitter=interval.total_seconds() * JITTER, timezone=UTC
-        )
-        scheduler.add_job(queue.put, trigger, (account,), id=account, next_run_time=datetime.now(UTC))
+        scheduler.add_job(queue.put, _at(interval), (account,), id=account, next_run_time=datetime.now(UTC))
+    if chores:
+        for name, interval in chores.every.items():
+            scheduler.add_job(chores.queue.put, _at(interval), (name,), id=f"chore {name}")
     scheduler.start()
 
     def again(account: str, after: timedelta) -> None:
@@ -96,3 +105,7 @@ def scheduled(every: Mapping[str, timedelta], queue: Queue) -> Iterator[Again]:
         yield again
     finally:
         scheduler.shutdown(wait=True)
+
+
+def _at(interval: timedelta) -> IntervalTrigger:
+    return IntervalTrigger(seconds=interval.total_seconds(), jitter=interval.total_seconds() * JITTER, timezone=UTC)

@@ -12,11 +12,12 @@ from types import FrameType
 
 import structlog
 
+from .chores import EVERY, Chores
 from .config import Account, Config
 from .daemon import Daemon, opened
 from .errors import IngestError, StoreUnavailable
 from .holding import Holding
-from .scheduler import Again, Queue, scheduled
+from .scheduler import Again, Queue, Regularly, scheduled
 from .store.leases import Lease
 from .summary import Summary
 from .visit import Order, Outcome, Watch
@@ -87,10 +88,13 @@ def run(config: Config, signals: Signals) -> None:
         queue, watcher = Queue(), Watcher()
         holding = Holding(daemon.leases, accounts, queue, watcher.store_is_back)
         stack.enter_context(holding.kept())
-        again = stack.enter_context(scheduled({name: account.every for name, account in accounts.items()}, queue))
+        chores = Chores(daemon.database, Queue(), lambda: daemon.spool.stopped)
+        every = {name: account.every for name, account in accounts.items()}
+        again = stack.enter_context(scheduled(every, queue, Regularly(EVERY, chores.queue)))
         rounds = _Rounds(daemon, accounts, holding, queue, watcher, again)
         fetchers = [Thread(target=rounds.fetch, name=f"fetcher {n}") for n in range(min(FETCHERS, len(accounts)))]
         log.info("started", accounts=len(accounts), fetchers=len(fetchers), workers=daemon.workers.count)
+        stack.enter_context(_running([Thread(target=chores.work, name="chores")], chores.queue.close))
         with _running(fetchers, rounds.end):
             signals.wait()
             log.info("stopping", signal=signals.name)

@@ -24,7 +24,7 @@ LAYERS = (
     {"candidates", "reconcile"},
     {"ingest"},
     {"workers", "watcher", "scheduler", "summary", "shares", "access"},
-    {"archive", "visit", "holding"},
+    {"archive", "visit", "holding", "chores"},
     {"daemon"},
     {"service", "check", "audit"},
     {"demo"},
@@ -50,7 +50,7 @@ HOMES = {
     "rich": {"cli"},
 }
 # These may name pymongo's Database in a signature.
-TYPES_ONLY = {"access", "workers", "daemon", "visit", "check", "audit", "demo", "cli"}
+TYPES_ONLY = {"access", "workers", "chores", "daemon", "visit", "check", "audit", "demo", "cli"}
 
 
 def imported(path: Path) -> Iterator[str]:

@@ -4,7 +4,7 @@ from datetime import timedelta
 from threading import Thread
 
 from ingestd.errors import IngestError, LeaseLost, Refused, StoreUnavailable, Unavailable
-from ingestd.scheduler import Queue, scheduled
+from ingestd.scheduler import Queue, Regularly, scheduled
 from ingestd.watcher import AFTER_REFUSAL, FIRST, LONGEST, Watcher, delay
 
 
@@ -53,6 +53,16 @@ def test_closing_lets_a_taker_go() -> None:
     taker.join(10)
 
     assert taken == [None]
+
+
+def test_a_chore_comes_when_its_time_has_passed_and_not_at_once() -> None:
+    queue, chores = Queue(), Queue()
+    often = {"sweep": timedelta(seconds=0.05)}
+
+    with scheduled({"work": timedelta(hours=1)}, queue, Regularly({"report": timedelta(hours=1), **often}, chores)):
+        assert chores.take() == "sweep"
+
+    assert queue.take() == "work"
 
 
 def test_every_account_comes_at_once_and_then_again() -> None:

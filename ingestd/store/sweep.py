@@ -24,7 +24,7 @@ JOB = "sweep"
 EVERY = timedelta(days=1)
 AGE = timedelta(hours=48)
 PAGE = 500  # files looked at, and messages that may name them, at a time
-DELETED_AT_ONCE = 256 << 20  # bytes in one command
+DELETED_AT_ONCE = 64 << 20  # bytes in one command
 CHUNKS_AHEAD = 16  # chunks of a blob asked for at a time: 4 MiB
 
 
