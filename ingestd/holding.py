@@ -47,6 +47,11 @@ class Holding:
         """Renew and take nothing more: what is held outlasts the end of what is under way."""
         self._stopped = True
 
+    @property
+    def held(self) -> int:
+        """How many accounts are ours right now."""
+        return len(self._leases.held)
+
     def lease(self, account: str) -> Lease | None:
         """The lease of *account*, if it is ours to visit."""
         return self._leases.held.get(account)

@@ -17,14 +17,17 @@ from .config import Account, Config
 from .daemon import Daemon, opened
 from .errors import IngestError, StoreUnavailable
 from .holding import Holding
+from .pulse import Pulse
 from .scheduler import Again, Queue, Regularly, scheduled
 from .store.leases import Lease
 from .summary import Summary
+from .systemd import Notifier
 from .visit import Order, Outcome, Watch
 from .watcher import Watcher, delay
 
 FETCHERS = 4  # accounts visited at a time
 SLICE = 1000  # messages of a mailbox in one visit: a backlog lets new mail and other accounts through in between
+NOTIFY = 30.0  # seconds between two words to systemd
 POLL = 0.2  # seconds between looks at whether a signal came
 
 log = structlog.get_logger(__name__)
@@ -78,9 +81,12 @@ def run(config: Config, signals: Signals) -> None:
     """Serve the accounts of *config* until *signals* has received one; then finish what is being stored, and return.
 
     An unreachable store or mail server is waited for, however long. Raises Refused for what waiting does not mend.
+    Tells systemd how it goes, if that started it.
     """
+    notifier = Notifier.of()
     with ExitStack() as stack:
-        daemon = _patiently(stack, config, signals)
+        notifier.ready("waiting for the store")  # as ready as it can be: systemd would not wait as long as we do
+        daemon = _patiently(stack, config, signals, notifier)
         if daemon is None:
             log.info("stopped", signal=signals.name)
             return
@@ -91,14 +97,30 @@ def run(config: Config, signals: Signals) -> None:
         chores = Chores(daemon.database, Queue(), lambda: daemon.spool.stopped)
         every = {name: account.every for name, account in accounts.items()}
         again = stack.enter_context(scheduled(every, queue, Regularly(EVERY, chores.queue)))
-        rounds = _Rounds(daemon, accounts, holding, queue, watcher, again)
+        pulse = Pulse(lambda: daemon.spool.moved_at)
+        rounds = _Rounds(daemon, accounts, holding, queue, watcher, again, pulse)
         fetchers = [Thread(target=rounds.fetch, name=f"fetcher {n}") for n in range(min(FETCHERS, len(accounts)))]
         log.info("started", accounts=len(accounts), fetchers=len(fetchers), workers=daemon.workers.count)
         stack.enter_context(_running([Thread(target=chores.work, name="chores")], chores.queue.close))
         with _running(fetchers, rounds.end):
-            signals.wait()
+            _watch(rounds, notifier, signals)
+            notifier.stopping()
             log.info("stopping", signal=signals.name)
     log.info("stopped")
+
+
+def _watch(rounds: _Rounds, notifier: Notifier, signals: Signals) -> None:
+    """Tell systemd how it goes until a signal comes; no more once a visit is stuck, so that it starts us anew."""
+    every = min(NOTIFY, notifier.watchdog.total_seconds() / 3 if notifier.watchdog else NOTIFY)
+    stuck: list[str] = []
+    while signals.received is None:
+        before, stuck = stuck, rounds.pulse.stuck()
+        if stuck and stuck != before:
+            log.error("visits are stuck", accounts=", ".join(stuck))
+        if not stuck:
+            notifier.alive()
+        notifier.status(rounds.status)
+        signals.wait(every)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +133,13 @@ class _Rounds:
     queue: Queue
     watcher: Watcher
     again: Again
+    pulse: Pulse
+
+    @property
+    def status(self) -> str:
+        """What goes on, in a line."""
+        held, visits = self.holding.held, self.pulse.visits
+        return f"serves {held} of {len(self.accounts)} accounts, {visits} of them right now"
 
     def fetch(self) -> None:
         """Visit accounts as they come off the queue, until it is closed. None of them ends the others."""
@@ -127,9 +156,10 @@ class _Rounds:
 
     def _visit(self, account: Account, lease: Lease) -> bool:
         """Visit *account*; return whether there is more to do at once."""
-        watch = LogWatch()
+        watch = LogWatch(lambda: self.pulse.beat(account.name))
         try:
-            errors = self.daemon.serve_held(account, lease, Order(limit=SLICE), watch).errors
+            with self.pulse.visit(account.name):
+                errors = self.daemon.serve_held(account, lease, Order(limit=SLICE), watch).errors
         except IngestError as error:
             errors = [error]
         except Exception:
@@ -148,17 +178,20 @@ class _Rounds:
 
 @dataclass(slots=True)
 class LogWatch:
-    """Logs what passes did, and keeps whether one of them left something for the next."""
+    """Logs what passes did, keeps whether one of them left something for the next, and tells of every step."""
 
+    beat: Callable[[], object] = lambda: None
     more: bool = False
 
     def began(self, account: str, mailbox: str, due: int) -> None:
+        self.beat()
         self.more = self.more or due >= SLICE
 
     def advanced(self, messages: int, size_bytes: int) -> None:
-        """Nobody watches single batches here."""
+        self.beat()
 
     def ended(self, summary: Summary) -> None:
+        self.beat()
         done = summary.stored + summary.copies + summary.vanished + summary.failed + summary.too_old
         log.log(
             20 if done else 10,  # INFO when there was something to do, DEBUG on a quiet round
@@ -173,7 +206,7 @@ class LogWatch:
         )
 
 
-def _patiently(stack: ExitStack, config: Config, signals: Signals) -> Daemon | None:
+def _patiently(stack: ExitStack, config: Config, signals: Signals, notifier: Notifier) -> Daemon | None:
     """Start the daemon as soon as its store answers; return None when told to stop before."""
     failures = 0
     while signals.received is None:
@@ -183,6 +216,7 @@ def _patiently(stack: ExitStack, config: Config, signals: Signals) -> Daemon | N
             failures += 1
             pause = delay([error], failures).total_seconds()
             log.warning("store unavailable", error=str(error), wait_seconds=round(pause))
+            notifier.alive()
             signals.wait(pause)
     return None
 

@@ -52,6 +52,7 @@ class Spool:
         self.used = Use()
         self.changed = Condition()
         self.stopped = False
+        self.moved_at = monotonic()  # when bytes last came in
         self._lock: int | None = None
 
     def __enter__(self) -> Self:
@@ -271,6 +272,7 @@ class Writer:
         """Add *piece*; raise Unavailable when the disk is full."""
         self._digest.update(piece)
         self.size_bytes += len(piece)
+        self._lane._spool.moved_at = monotonic()
         step("literal")
         if self._file is None and self.size_bytes <= IN_MEMORY:
             self._charge(self.size_bytes, 0)

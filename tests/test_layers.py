@@ -15,7 +15,7 @@ MODULES = sorted(ROOT.rglob("*.py"))
 
 # From the bottom up; a station may import what stands below it.
 LAYERS = (
-    {"errors", "uidset", "raw", "units", "systemd", "steps"},
+    {"errors", "uidset", "raw", "units", "systemd", "steps", "pulse"},
     {"message"},
     {"config_file"},
     {"config_values"},
