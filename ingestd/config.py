@@ -43,15 +43,19 @@ from .config_values import (
     user,
 )
 
-__all__ = ["Account", "Config", "ConfigError", "Daemon", "Imap", "OAuth", "Secret", "Store", "load"]
+__all__ = ["Account", "Config", "ConfigError", "Daemon", "Imap", "OAuth", "Secret", "Store", "load", "store_alone"]
 
+STORE_PASSWORD = "INGESTD_STORE_PASSWORD"  # noqa: S105 - the name of a variable
 TABLES = ("include", "store", "daemon", "account")
 PORTS = {"implicit": 993, "starttls": 143, "none": 143}
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Everything an operator decided. There is at least one account, and their names are distinct."""
+    """Everything an operator decided. There is at least one account, and their names are distinct.
+
+    But there is none where only a store was named.
+    """
 
     file: Path
     store: Store
@@ -72,6 +76,19 @@ def load(path: Path | None = None) -> Config:
     if lines or store is None or daemon is None:
         raise ConfigError.of(lines)
     return Config(file, store, daemon, accounts)
+
+
+def store_alone(uri: str) -> Config:
+    """A configuration of a store and nothing else, for what needs no accounts; raise ConfigError for a *uri* amiss.
+
+    A password, if one is asked for, is in $INGESTD_STORE_PASSWORD.
+    """
+    lines: list[str] = []
+    secret = {"password": {"env": STORE_PASSWORD}} if STORE_PASSWORD in os.environ else {}
+    store = _checked(Store, "store", Written(Path("--store"), {"uri": uri, **secret}), lines)
+    if store is None:
+        raise ConfigError.of(lines)
+    return Config(Path("--store"), store, Daemon(), ())
 
 
 # --- the tables

@@ -38,7 +38,7 @@ HOMES = {
     "imaplib": {"sources"},
     "authlib": {"sources"},
     "httpx2": {"sources"},
-    "cryptography": {"sources"},
+    "cryptography": {"sources", "archive"},  # OAuth 2; signatures of anchors
     "pymongo": {"store", "archive"},
     "bson": {"store", "archive"},
     "mailparser": {"mime"},

@@ -32,6 +32,7 @@ Kind = Literal[
     "anchor_unsigned",
 ]
 
+MANY = ("wrong_set",)  # of which there may be several for one name
 NAMED = 1000  # findings of one kind that are kept; the others are counted
 
 
@@ -53,14 +54,19 @@ class Findings:
 
     named: list[Finding] = field(default_factory=list)
     counts: Counter[Kind] = field(default_factory=Counter)  # of all of them
+    _seen: set[tuple[str, ...]] = field(default_factory=set)  # those that are named
 
     def add(self, kind: Kind, what: str, text: str) -> None:
         self.extend([Finding(kind, what, text)])
 
     def extend(self, findings: Iterable[Finding]) -> None:
         for finding in findings:
+            key = (finding.kind, finding.what, finding.text if finding.kind in MANY else "")
+            if key in self._seen:
+                continue  # what several checks find out counts once
             self.counts[finding.kind] += 1
             if self.counts[finding.kind] <= NAMED:
+                self._seen.add(key)
                 self.named.append(finding)
 
     def merge(self, others: Findings) -> None:

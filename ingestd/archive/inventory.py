@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 
 from pymongo.database import Database
 
-from ..store import seals
+from ..store import blobs, seals
 from ..store.database import translated
 from .finding import Findings, Kind
+from .wholeness import blob_damage
 
 Document = dict[str, Any]
 T = TypeVar("T")
@@ -40,8 +41,8 @@ class Inventory:
     lone: int = 0  # places without their message
     former: int = 0  # messages whose place holds another one now
     unplaced: int = 0  # messages of a pass that is at work, or ended, before it could say where they lie
-    originals: int = 0
-    blobs: int = 0  # as often as a message names one
+    originals: int = 0  # of the messages that have a place
+    blobs: int = 0  # as often as one of them names one
     size_bytes: int = 0  # of the messages
     findings: Findings = field(default_factory=Findings)
 
@@ -93,24 +94,34 @@ class _Count:
         self.stock.unplaced += len(messages.keys() - placed)
         if len(self.unplaced) < UNPLACED:
             self.unplaced.update((id_.rpartition(":")[2], id_) for id_ in messages.keys() - placed)
-        self._originals(messages, span)
-        self._blobs(messages)
+        relied_on = {id_: message for id_, message in messages.items() if id_ in placed}
+        self._originals(relied_on, span)
+        self._blobs(relied_on)
 
     def settle(self) -> None:
         """Tell why messages have no place: only the log knows whether they ever had one."""
         for chunk in _chunks(self._sealed()):
-            places = dict(chunk)
+            sealed = dict(chunk)
             with translated():
-                there = {each["_id"]: each for each in self.database.placements.find(_among(places), PLACED)}
-            for place, digest in places.items():
-                self._settle(self.unplaced[digest], digest, place, there.get(place))
+                places = {each["_id"]: each for each in self.database.placements.find(_among(sealed), PLACED)}
+            former = [
+                self.unplaced[digest]
+                for place, digest in sealed.items()
+                if self._formerly(self.unplaced[digest], digest, place, places.get(place))
+            ]
+            self.stock.former += len(former)
+            self.stock.unplaced -= len(former)
+            with translated():
+                messages = {each["_id"]: each for each in self.database.messages.find(_among(former), MESSAGE)}
+            self._originals(messages, _among(former))
+            self._blobs(messages)
 
-    def _settle(self, id_: str, digest: str, place: str, found: Document | None) -> None:
+    def _formerly(self, id_: str, digest: str, place: str, found: Document | None) -> bool:
+        """Whether a message lay at *place*, and another one does now."""
         if found is None or found.get("state") != "stored":
             self._found("message_unplaced", id_, f"its place {place} was sealed, and is not there")
-        elif any(event.get("digest") == digest for event in found.get("history", ())):
-            self.stock.former += 1
-            self.stock.unplaced -= 1
+            return False
+        return any(event.get("digest") == digest for event in found.get("history", ()))
 
     # --- places
 
@@ -179,8 +190,10 @@ class _Count:
     def _blobs(self, messages: Mapping[str, Document]) -> None:
         named = {digest: id_ for id_, message in messages.items() for digest in message.get("blobs", ())}
         self.stock.blobs += sum(len(message.get("blobs", ())) for message in messages.values())
-        for digest in sorted(named.keys() - self._present("blobs.files", named)):
-            self._found("blob_missing", digest, f"it is not there, although message {named[digest]} needs it")
+        for digest in sorted(named.keys() - blobs.present(self.database, named)):
+            # One that is dying is whole all the same, if the sweeper only looks at it.
+            if damage := blob_damage(self.database, digest):
+                self._found("blob_missing", digest, f"message {named[digest]} needs it, but {damage}")
 
     def _present(self, collection: str, ids: Iterable[str]) -> set[str]:
         found: set[str] = set()

@@ -15,6 +15,7 @@ import typer
 
 from . import (
     account,
+    anchor,
     auth,
     check,
     db,
@@ -44,6 +45,7 @@ COMMANDS = (
     show,
     db,
     verify,
+    anchor,
     migrate,
     quarantine,
     defects,

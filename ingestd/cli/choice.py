@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import Refused
+from .command import Session
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -18,6 +20,40 @@ Target = Annotated[
     str | None,
     typer.Argument(metavar="[ACCOUNT[/MAILBOX]]", help="Only this account, or this mailbox of it.", show_default=False),
 ]
+
+StoreUri = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        metavar="URI",
+        help="A database alone, such as a restored dump: no configuration, no mail server. $INGESTD_STORE_PASSWORD",
+    ),
+]
+
+
+def configured(session: Session, store: str | None) -> Config:
+    """The configuration, or nothing but the *store* that was named instead."""
+    from ..config import store_alone
+
+    return session.config if store is None else store_alone(store)
+
+
+def stored_or_configured(
+    config: Config, database: Database[dict[str, Any]], wanted: Sequence[str] | None, others: Sequence[str] = ()
+) -> list[str]:
+    """The accounts that *wanted* names, or all there are, *others* among them; raise Refused for an unknown one.
+
+    An account may be stored and no longer configured; one that is neither is a slip of the pen.
+    """
+    from ..archive.places import accounts
+
+    stored = accounts(database)
+    if not wanted:
+        return list(dict.fromkeys([*(account.name for account in config.accounts), *stored, *others]))
+    for name in wanted:
+        if name not in stored and name not in others:
+            chosen(config, name)
+    return list(dict.fromkeys(wanted))
 
 
 def chosen(config: Config, target: str | None) -> tuple[tuple[Account, ...], str | None]:

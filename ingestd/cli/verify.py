@@ -2,219 +2,210 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import re
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .choice import chosen
-from .command import FINDING, KEEP, Session, command
-from .output import Bytes, cell
-from .summaries import REASONS, added
+from ..errors import Refused
+from . import verdict
+from .anchor import kept
+from .choice import StoreUri, configured, stored_or_configured
+from .command import FINDING, INTERRUPTED, KEEP, Session, command
+from .verdict import Report
 
 if TYPE_CHECKING:
     from pymongo.database import Database
 
-    from ..archive.accounting import Accounting
-    from ..archive.finding import Findings
-    from ..archive.inventory import Inventory
+    from ..archive.anchors import Anchor
+    from ..archive.bookmark import Bookmark, Progress
+    from ..archive.rereading import Sample
+    from ..config import Config
+    from ..workers import Workers
 
 Document = dict[str, Any]
-
-SHOWN = 20  # findings of one kind that people are shown; JSON has more
-PARTS = {  # what a server lists, in words
-    "stored": "stored",
-    "quarantined": "quarantined",
-    "waiting": "to be tried again",
-    "chosen": "chosen and not reached",
-    "listed_again": "listed again",
-    **REASONS,
-    "not_visited": "not visited yet",
-    "not_served": "not taken in any more",
-    "missing": "without their placement",
-    "wrong": "in a wrong set",
-    "unaccounted": "unaccounted for",
-}
-PENDING = ("waiting", "chosen", "listed_again", "not_visited")  # accounted for: the next passes see to them
 
 Accounts = Annotated[
     list[str] | None, typer.Argument(metavar="ACCOUNT", help="Only these accounts.", show_default=False)
 ]
 Offline = Annotated[bool, typer.Option("--offline", help="Look at the database only; ask no mail server.")]
+Chain = Annotated[bool, typer.Option("--chain", help="Check the seals too: the log that nobody can change unseen.")]
+Anchors = Annotated[
+    list[Path] | None,
+    typer.Option("--anchor", metavar="PATH", help="And hold it against anchors: a file, or a directory of them."),
+]
+PublicKey = Annotated[
+    str | None, typer.Option(metavar="KEY", help="Whose signature each file of anchors must have; or its file.")
+]
+Deep = Annotated[
+    bool, typer.Option("--deep", help="Also rebuild every message and read every blob, and check their SHA-256.")
+]
+SampleOf = Annotated[
+    str | None, typer.Option("--sample", metavar="N|P%", help="With --deep: about N of each, or so many percent.")
+]
+Seed = Annotated[
+    str | None, typer.Option(metavar="TEXT", help="Which ones: the same text means the same; by default the day.")
+]
+Resume = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="With --deep: note progress in FILE, and go on from there.")
+]
 
 
 def register(app: typer.Typer) -> None:
     command(app, verify, KEEP)
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What was found out."""
-
-    findings: Findings
-    mailboxes: list[Accounting] = field(default_factory=list)
-    stocks: list[Inventory] = field(default_factory=list)
-
-
-def verify(session: Session, accounts: Accounts = None, offline: Offline = False) -> int | None:
+def verify(
+    session: Session,
+    accounts: Accounts = None,
+    offline: Offline = False,
+    chain: Chain = False,
+    anchor: Anchors = None,
+    public_key: PublicKey = None,
+    deep: Deep = False,
+    sample: SampleOf = None,
+    seed: Seed = None,
+    resume: Resume = None,
+    store: StoreUri = None,
+) -> int | None:
     """Check that nothing is missing: every message on the servers is accounted for, and the store holds together.
 
     It asks every mail server for all UIDs and compares them with the ledger: each is stored, left out for a reason that
     still holds, set aside, or still to come. Then it checks that every stored place has its message, and every message
-    its original and its attachments.
+    its original and its attachments. --chain and --deep look further, and take longer.
 
     It changes nothing, neither there nor here, and works while `ingestd run` is at work. The last line is COMPLETE, or
     says what is not; then the exit code is 1.
     """
-    from ..archive.finding import Findings
-    from ..daemon import reading
-
-    report = Report(Findings())
-    with reading(session.config) as database:
-        for name in _names(session, database, accounts):
-            _account(session, database, name, offline, report)
-    session.output.emit(_data(report), lambda: "\n".join(_lines(report)))
+    if not deep and (sample, seed, resume) != (None, None, None):
+        raise Refused("--sample, --seed and --resume: only with --deep")
+    config, anchors, report = configured(session, store), kept(anchor or [], public_key), Report()
+    report.findings.extend(anchors.findings)
+    rereading = Rereading.asked_for(accounts, sample, seed, resume) if deep else None
+    with ExitStack() as stack:
+        database, workers = _opened(stack, config, deep=deep)
+        check = Check(session, config, database, report)
+        names = stored_or_configured(config, database, accounts, [each.account for each in anchors.anchors])
+        for name in names:
+            check.account(name, offline=offline or store is not None)
+            if chain or deep or anchor:
+                check.log(name, anchors.anchors)
+        if rereading and workers:
+            check.deeply(rereading, names, workers)
+    session.output.emit(verdict.data(report), lambda: "\n".join(verdict.lines(report)))
+    if report.interrupted:
+        return INTERRUPTED
     return FINDING if report.findings else None
 
 
-def _names(session: Session, database: Database[Document], wanted: list[str] | None) -> list[str]:
-    """The accounts to check. One may be stored and no longer configured; one that is neither is a slip of the pen."""
-    from ..archive.places import accounts
+def _opened(stack: ExitStack, config: Config, *, deep: bool) -> tuple[Database[Document], Workers | None]:
+    """The database, and the workers that only a deep check needs; they are started before any thread."""
+    from ..daemon import store
+    from ..store.database import connected, ping
+    from ..workers import started
 
-    stored = accounts(database)
-    if not wanted:
-        return list(dict.fromkeys([*(account.name for account in session.config.accounts), *stored]))
-    for name in wanted:
-        if name not in stored:
-            chosen(session.config, name)
-    return list(dict.fromkeys(wanted))
-
-
-def _account(session: Session, database: Database[Document], name: str, offline: bool, report: Report) -> None:
-    from ..access import Access
-    from ..archive import places
-    from ..archive.accounting import account_for
-    from ..archive.inventory import count, inventory
-    from ..audit import audit
-
-    configured = {account.name: account for account in session.config.accounts}
-    if name in configured and not offline:
-        mailboxes, findings = audit(Access(session.config, database), database, configured[name])
-        report.findings.extend(findings)
-    else:
-        mailboxes = [account_for(database, name, mailbox) for mailbox in places.mailboxes(database, name)]
-    with session.output.progress(f"{name}: looked up", count(database, name)) as bar:
-        stock = inventory(database, name, bar.advance)
-    report.mailboxes.extend(mailboxes)
-    report.stocks.append(stock)
-    for mailbox in mailboxes:
-        report.findings.extend(mailbox.findings)
-    report.findings.merge(stock.findings)
+    settings, workers = stack.enter_context(store(config)), None
+    if deep:
+        workers = stack.enter_context(started(config.daemon.workers, settings, config.daemon.worker_memory))
+    database = stack.enter_context(connected(settings))
+    ping(database, settings)
+    return database, workers
 
 
-# --- as data
+@dataclass(frozen=True, slots=True)
+class Rereading:
+    """A deep check, as it was asked for."""
+
+    asked: Document  # what must be the same for one to go on where another was interrupted
+    sample: Sample | None
+    resume: Path | None
+
+    @classmethod
+    def asked_for(
+        cls, accounts: list[str] | None, sample: str | None, seed: str | None, resume: Path | None
+    ) -> Rereading:
+        if seed is not None and sample is None:
+            raise Refused("--seed: only with --sample")
+        part = None if sample is None else _sample(sample, seed or f"{datetime.now(UTC):%Y-%m-%d}")
+        return cls({"accounts": accounts, "sample": sample, "seed": seed}, part, resume)
 
 
-def _data(report: Report) -> Document:
-    return {
-        "complete": not report.findings,
-        "mailboxes": [_mailbox_data(each) for each in report.mailboxes],
-        "accounts": [_stock_data(each) for each in report.stocks],
-        "findings": list(report.findings),
-        "findings_by_kind": dict(sorted(report.findings.counts.items())),
-    }
+def _sample(text: str, seed: str) -> Sample:
+    from ..archive.rereading import Sample
+
+    read = re.fullmatch(r"(\d{1,12})|(\d{1,3}(?:\.\d{1,6})?)%", text)
+    amount = float(read[1] or read[2]) if read else 0
+    if not read or amount <= 0 or (read[2] and amount > 100):
+        raise Refused('--sample: a number of messages, such as 500, or a share of them, such as "2%"')
+    return Sample(seed, count=int(amount)) if read[1] else Sample(seed, share=amount / 100)
 
 
-def _mailbox_data(found: Accounting) -> Document:
-    counts = {name: len(found.parts.get(name, ())) for name in PARTS}
-    return {
-        "account": found.account,
-        "mailbox": found.mailbox,
-        "asked": found.asked,
-        "on_server" if found.asked else "in_ledger": found.total,
-        **counts,
-        "gone": {"kept": len(found.kept), "lost": len(found.lost)},
-        "earlier_epochs": {"kept": found.earlier_kept, "never_stored": found.earlier_open},
-        "maildrop": found.maildrop,
-        "next_try": found.next_try,
-        "notes": found.notes,
-        "uids": {name: str(uids) for name, uids in {**found.parts, "lost": found.lost}.items() if uids},
-    }
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Checks one thing after the other, and notes in the report what it finds."""
 
+    session: Session
+    config: Config
+    database: Database[Document]
+    report: Report
 
-def _stock_data(stock: Inventory) -> Document:
-    names = (
-        "account",
-        "places",
-        "copies",
-        "lone",
-        "messages",
-        "former",
-        "unplaced",
-        "originals",
-        "blobs",
-        "size_bytes",
-    )
-    return {name: getattr(stock, name) for name in names}
+    def account(self, name: str, *, offline: bool) -> None:
+        """Compare what the servers list with the ledger, and the ledger with the messages."""
+        from ..access import Access
+        from ..archive import places
+        from ..archive.accounting import account_for
+        from ..archive.inventory import count, inventory
+        from ..audit import audit
 
+        account = next((account for account in self.config.accounts if account.name == name), None)
+        if account is not None and not offline:
+            mailboxes, findings = audit(Access(self.config, self.database), self.database, account)
+            self.report.findings.extend(findings)
+        else:
+            every = places.mailboxes(self.database, name)
+            mailboxes = [account_for(self.database, name, mailbox) for mailbox in every]
+        with self.session.output.progress(f"{name}: looked up", count(self.database, name)) as progress:
+            stock = inventory(self.database, name, progress.advance)
+        self.report.take_in(mailboxes, stock)
 
-# --- in words
+    def log(self, name: str, anchors: Sequence[Anchor]) -> None:
+        """Follow the log of an account, and hold it against the ledger and *anchors*."""
+        from ..archive import log
 
+        found = log.check(self.database, name, anchors)
+        self.report.logs.append(found)
+        self.report.findings.merge(found.findings)
 
-def _lines(report: Report) -> Iterator[str]:
-    for mailbox in report.mailboxes:
-        yield from _mailbox_lines(mailbox)
-    yield from map(_stock_line, report.stocks)
-    yield from _finding_lines(report.findings)
-    yield _verdict(report)
+    def deeply(self, wanted: Rereading, names: Sequence[str], workers: Workers) -> None:
+        """Read all messages and blobs again, or the sample, until it is done or a signal comes."""
+        from ..archive import rereading
+        from ..archive.bookmark import Bookmark, Progress
+        from ..service import Signals
 
+        bookmark = Bookmark(wanted.resume)
+        progress = bookmark.read(wanted.asked)
+        if progress is None:
+            every = rereading.stretches(self.database, names, wanted.sample)
+            progress = Progress(wanted.asked, tuple(every), str(wanted.sample or ""))
+        left = rereading.count(self.database, progress.wanted, progress.position)
+        with Signals().caught() as signals, self.session.output.progress("read again", left) as bar:
+            job = rereading.Job(self.database, workers.submit, workers.count, lambda: signals.received is not None)
+            for position, read in job.read(progress.wanted, progress.position):
+                progress = progress.after(position, read)
+                bar.advance(read.count)
+                bookmark.save(progress)
+            self.report.interrupted = signals.received is not None
+        self._end(bookmark, progress)
 
-def _mailbox_lines(found: Accounting) -> Iterator[str]:
-    name = f"{found.account}/{found.mailbox}"
-    parts = {words: len(found.parts.get(part, ())) for part, words in PARTS.items()}
-    yield f"{name}: {found.total:,} {'on the server' if found.asked else 'in the ledger'} = {added(parts)}"
-    gone = {"kept": len(found.kept), "lost before they could be stored": len(found.lost)}
-    if count := sum(gone.values()):
-        yield f"{name}: {count:,} gone from the server = {added(gone)}"
-    earlier = {"kept": found.earlier_kept, "never stored": found.earlier_open}
-    if count := sum(earlier.values()):
-        yield f"{name}: {count:,} places of earlier epochs = {added(earlier)}"
-    if found.maildrop:
-        drop = {state: found.maildrop[state] for state in sorted(found.maildrop)}
-        yield f"{name}: {sum(drop.values()):,} taken in over POP3 = {added(drop)}"
-    if found.next_try:
-        yield f"{name}: the next try is due at {cell(found.next_try)} UTC"
-    yield from (f"{name}: {note}" for note in found.notes)
-
-
-def _stock_line(stock: Inventory) -> str:
-    places = {"distinct messages": stock.placed, "copies": stock.copies, "without their message": stock.lone}
-    others = {"whose place holds another one now": stock.former, "of a pass that has not finished": stock.unplaced}
-    more = "".join(f"; {count:,} more messages {what}" for what, count in others.items() if count)
-    return (
-        f"{stock.account}: {stock.places:,} places = {added(places)}{more}"
-        f"; {stock.originals:,} originals, {stock.blobs:,} references to blobs, {cell(Bytes(stock.size_bytes))}"
-    )
-
-
-def _finding_lines(findings: Findings) -> Iterator[str]:
-    if findings:
-        yield ""
-    for kind, count in findings.counts.items():
-        named = [finding for finding in findings if finding.kind == kind][:SHOWN]
-        yield from (f"{kind}: {finding}" for finding in named)
-        if count > len(named):
-            yield f"{kind}: and {count - len(named):,} more; --json names them"
-    if findings:
-        yield ""
-
-
-def _verdict(report: Report) -> str:
-    if report.findings:
-        kinds = added({kind.replace("_", " "): count for kind, count in sorted(report.findings.counts.items())})
-        return f"NOT COMPLETE: {kinds}"
-    open_ = sum(len(found.parts.get(part, ())) for found in report.mailboxes for part in PENDING)
-    aside = sum(len(found.parts.get("quarantined", ())) for found in report.mailboxes)
-    notes = {"still to come": open_, "quarantined": aside}
-    return f"COMPLETE{f' but for {added(notes)}' if open_ or aside else ''}"
+    def _end(self, bookmark: Bookmark, progress: Progress) -> None:
+        if self.report.interrupted:
+            bookmark.save(progress, now=True)
+        else:
+            bookmark.remove()
+        self.report.deep = progress
+        self.report.findings.extend(progress.findings)

@@ -57,7 +57,7 @@ class Seals:
 
     def named_since(self, number: int) -> set[tuple[str, str]]:
         """Return `_id` and digest of all placements named by the seals after *number*."""
-        after = {"_id": {"$gt": _id(self._account, number), "$lt": f"{self._account}0"}}
+        after = {"_id": {"$gt": id_of(self._account, number), "$lt": f"{self._account}0"}}
         with db.translated():
             found = self._database.seals.find(after, {"places._id": 1, "places.digest": 1})
             return {(place["_id"], place["digest"]) for seal in found for place in seal["places"]}
@@ -70,7 +70,7 @@ class Seals:
     def _next(self, facts: list[Document]) -> Document:
         number = self.number + 1
         seal = {
-            "_id": _id(self._account, number),
+            "_id": id_of(self._account, number),
             "account": self._account,
             "n": number,
             "kind": "stored" if facts else "taken_over",
@@ -128,5 +128,6 @@ def chained(seal: Document) -> str:
     return sha256(json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
 
 
-def _id(account: str, number: int) -> str:
+def id_of(account: str, number: int) -> str:
+    """The `_id` of a seal: `work/00000042`."""
     return f"{account}/{number:08}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from typing import Any
 
 import pytest
@@ -13,30 +12,13 @@ from ingestd.archive.inventory import Inventory, inventory
 from ingestd.errors import StoreUnavailable
 from ingestd.mime.parse import parse
 from ingestd.store import messages
-from ingestd.store.leases import Lease
 from ingestd.store.messages import Terms
-from ingestd.store.seals import Seals
+from tests.archive.stored import FILE, place_of, store
 from tests.archive.test_reparse import with_file
 from tests.fakes import mail, raw
 
 Document = dict[str, Any]
 Store = Database[Document]
-
-FILE = random.Random(1).randbytes(300_000)
-
-
-def store(database: Store, *contents: bytes, account: str = "work", seal: bool = True, fail_at: str = "") -> list[str]:
-    """Store messages as a pass does; return their `_id`s."""
-
-    def step(name: str) -> None:
-        if name == fail_at:
-            raise StoreUnavailable(f"after {name}")
-
-    batch = [raw(content, uid, account=account) for uid, content in enumerate(contents, 1)]
-    receipts = messages.write(database, batch, parse, Terms(), step)
-    if seal:
-        Seals(database, Lease(database, account, 1, taken_over=False)).append(receipts)
-    return [each.id for each in batch]
 
 
 def taken(database: Store, account: str = "work") -> Inventory:
@@ -45,10 +27,6 @@ def taken(database: Store, account: str = "work") -> Inventory:
 
 def findings(found: Inventory) -> list[tuple[str, str]]:
     return [(finding.kind, str(finding)) for finding in found.findings]
-
-
-def place_of(database: Store, message: str) -> str:
-    return str((database.placements.find_one({"message": message}) or {})["_id"])
 
 
 def test_places_are_distinct_messages_and_copies(any_database: Store) -> None:
@@ -99,9 +77,7 @@ def test_a_blob_that_is_missing_is_named(any_database: Store) -> None:
     (blob,) = (any_database.messages.find_one({"_id": one}) or {})["blobs"]
     any_database["blobs.files"].delete_one({"_id": blob})
 
-    assert findings(taken(any_database)) == [
-        ("blob_missing", f"{blob}: it is not there, although message {one} needs it")
-    ]
+    assert findings(taken(any_database)) == [("blob_missing", f"{blob}: message {one} needs it, but it is missing")]
 
 
 def test_a_blob_that_its_message_does_not_name_is_not_safe_from_the_sweeper(any_database: Store) -> None:

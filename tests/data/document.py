@@ -42,8 +42,8 @@ def table(collection: str) -> list[str]:
 
 
 def python() -> str:
-    """Return the Python that shows how to get the bytes back."""
-    return TEXT.partition("```python\n")[2].partition("```")[0]
+    """Return all Python that is shown: how to get the bytes back, and how to follow the log."""
+    return "\n".join(re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL))
 
 
 def _query(found: re.Match[str]) -> Query:

@@ -173,6 +173,19 @@ def test_the_documentation_lists_the_fields_of_the_schema(name: str) -> None:
     assert document.table(name) == rows(schema(name))
 
 
+def test_the_documented_python_follows_the_log_and_finds_what_was_changed(everything: Store) -> None:
+    shown: dict[str, Any] = {}
+    exec(document.python(), shown)
+
+    attested = shown["follow_the_log"](everything, "work")
+
+    stored = everything.placements.find({"state": "stored"})
+    assert attested == {place["_id"]: (place["digest"], place["size_bytes"]) for place in stored}
+    everything.seals.update_one({"n": 2}, {"$set": {"token": 0}})
+    with pytest.raises(ValueError, match="work/00000002 was changed"):
+        shown["follow_the_log"](everything, "work")
+
+
 def test_the_documented_python_gives_every_message_and_attachment_back(everything: Store) -> None:
     shown: dict[str, Any] = {}
     exec(document.python(), shown)

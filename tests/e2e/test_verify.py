@@ -5,11 +5,16 @@ from __future__ import annotations
 import itertools
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pymongo.database import Database
 
+from ingestd.archive.bookmark import Bookmark, Progress
+from ingestd.archive.finding import Finding
+from ingestd.archive.rereading import Position, stretches
+from ingestd.archive.wholeness import Read
 from ingestd.demo.mailbox import messages
 from tests.e2e.conftest import Site, kill
 from tests.waiting import until
@@ -82,7 +87,7 @@ def test_a_site_that_has_seen_nothing_yet_is_complete_but_for_what_is_to_come(si
 def test_after_a_kill_nothing_is_unaccounted_for_and_the_next_pass_completes_it(site: Site) -> None:
     site.deliver(itertools.islice(messages(100), 8))
     site.write(daemon="workers = 1")
-    for step in ("checkpoint:2", "messages", "placements"):
+    for step in ("checkpoint:2", "messages"):
         site.run("once", INGESTD_FAIL_AT=step)
         assert report(site)["findings"] == [], step
 
@@ -96,8 +101,8 @@ def test_it_finds_nothing_amiss_while_mail_comes_and_is_stored(site: Site) -> No
     site.write(account='every = "1s"')
     process = site.start("run")
     try:
-        for _ in range(4):
-            site.deliver(itertools.islice(letters, 40))
+        for _ in range(2):
+            site.deliver(itertools.islice(letters, 60))
             assert report(site)["findings"] == []
         until(lambda: site.run("verify").stdout.endswith("\nCOMPLETE\n"))
     finally:
@@ -204,6 +209,118 @@ def test_what_a_pass_should_have_seen_and_nobody_knows_is_unaccounted_for(kept: 
 
     assert found["mailboxes"][0]["uids"]["unaccounted"] == "11:12"
     assert ("unaccounted", "work/INBOX") in named(found)
+
+
+# --- the log
+
+
+def store_uri(site: Site) -> str:
+    return site.store.partition('"')[2].partition('"')[0]
+
+
+def test_a_log_that_was_changed_is_found_out_in_a_dump_restored_elsewhere(
+    kept: Site, database: Store, tmp_path: Path
+) -> None:
+    elsewhere = f"{database.name}_dump"
+    password = (tmp_path / "store-secret").read_text()
+    try:
+        for name in database.list_collection_names():
+            if documents := list(database[name].find()):
+                database.client[elsewhere][name].insert_many(documents)
+        kept.config.unlink()
+        words = ("--chain", "--store", store_uri(kept).replace(f"/{database.name}", f"/{elsewhere}"))
+
+        whole = kept.run("verify", *words, INGESTD_STORE_PASSWORD=password)
+        database.client[elsewhere].seals.update_one({"_id": "work/00000001"}, {"$set": {"token": 0}})
+        changed = kept.run("verify", *words, INGESTD_STORE_PASSWORD=password)
+    finally:
+        database.client.drop_database(elsewhere)
+
+    assert whole.returncode == 0, whole.stderr
+    assert f"work: 1 seals name {COUNT} places, the last one at " in whole.stdout
+    assert whole.stdout.splitlines()[-1] == "COMPLETE"
+    assert changed.returncode == 1
+    assert "\nseal_changed: work/00000001: what it says does not give its hash\n" in changed.stdout
+
+
+def test_an_end_that_was_cut_off_is_found_out_by_a_signed_anchor(kept: Site, database: Store, tmp_path: Path) -> None:
+    client = kept.client()
+    client.append("INBOX", b"Subject: last\r\n\r\nhello\r\n")
+    client.logout()
+    kept.once()
+    anchors = tmp_path / "anchors"
+    anchors.mkdir()
+    key = json.loads(kept.run("anchor", "--json", "--new-key", str(tmp_path / "anchor.key")).stdout)["public_key"]
+    words = ("--offline", "--anchor", str(anchors), "--public-key", key)
+
+    taken = kept.run("anchor", "--to", str(anchors), "--sign", f"file:{tmp_path / 'anchor.key'}")
+    whole = report(kept, *words)
+    last = database.seals.find_one({"n": 2}) or {}
+    database.seals.delete_one({"_id": last["_id"]})
+    database.placements.delete_one({"_id": last["places"][0]["_id"], "account": "work"})
+    database.messages.delete_one({"_id": f"work:{last['places'][0]['digest']}", "account": "work"})
+    database.mailboxes.update_one({"_id": "work/INBOX"}, {"$set": {"done": f"1:{COUNT}"}})
+    cut_off = report(kept, *words, code=1)
+    (file,) = anchors.glob("*.jsonl")
+    file.write_bytes(file.read_bytes().replace(b'"seal": 2', b'"seal": 1'))
+    forged = report(kept, *words, code=1)
+
+    assert taken.stdout == f"{file}: 1 anchors, signed\n"
+    assert (whole["complete"], whole["logs"][0]["anchors"]) == (True, 1)
+    assert named(cut_off) == [("anchor_broken", "work/00000002")]
+    assert named(forged) == [("anchor_unsigned", str(file))]
+    assert kept.run("verify", "--offline", "--chain").returncode == 0
+
+
+def test_anchors_go_to_stdout_or_to_a_new_file(kept: Site, database: Store, tmp_path: Path) -> None:
+    file = tmp_path / "anchors.jsonl"
+
+    said = kept.run("anchor")
+    kept.run("anchor", "--to", str(file))
+    again = kept.run("anchor", "--to", str(file))
+    database.seals.update_one({"_id": "work/00000001"}, {"$set": {"token": 0}})
+    broken = kept.run("anchor")
+
+    assert json.loads(said.stdout)["hash"] == json.loads(file.read_text())["hash"]
+    assert (again.returncode, broken.returncode, broken.stdout) == (2, 1, "")
+    assert f"{file}: File exists; name a new file" in again.stderr
+    assert "ingestd: work/00000001: what it says does not give its hash" in broken.stderr
+
+
+# --- the bytes
+
+
+def test_every_byte_is_read_again_and_what_is_damaged_is_named(kept: Site, database: Store, tmp_path: Path) -> None:
+    whole = kept.run("verify", "--deep", "--offline")
+    message = database.messages.find_one({"blobs": {"$size": 1}}) or {}
+    (blob,) = message["blobs"]
+    database["blobs.chunks"].update_one({"_id": f"{blob}:0"}, {"$set": {"data": b"other"}})
+    damaged = report(kept, "--deep", "--offline", code=1)
+    part = report(kept, "--deep", "--offline", "--sample", "0.001%", "--seed", "a")
+
+    blobs = database["blobs.files"].count_documents({})
+    assert whole.returncode == 0, whole.stderr
+    assert f"\n{COUNT} messages and {blobs} blobs read again, " in whole.stdout
+    assert whole.stdout.splitlines()[-1] == "COMPLETE"
+    assert {("message_damaged", message["_id"]), ("blob_damaged", blob)} <= set(named(damaged))
+    assert damaged["read_again"]["messages"] == COUNT
+    assert part["read_again"]["messages"] == 0
+    assert part["read_again"]["sample"] == "0.001 %, chosen by the seed 'a'"
+
+
+def test_an_interrupted_check_goes_on_and_tells_what_it_had_found(kept: Site, database: Store, tmp_path: Path) -> None:
+    file = tmp_path / "progress"
+    ids = sorted(found["_id"] for found in database.messages.find({}, {"_id": 1}))
+    asked = {"accounts": None, "sample": None, "seed": None}
+    begun = Progress(asked, tuple(stretches(database, ["work"], None)))
+    before = Read("messages", 10, 1000, (Finding("message_damaged", ids[3], "found before"),))
+    Bookmark(file).save(begun.after(Position(0, ids[9]), before), now=True)
+
+    found = report(kept, "--deep", "--offline", "--resume", str(file), code=1)
+
+    assert found["read_again"]["messages"] == COUNT
+    assert named(found) == [("message_damaged", ids[3])]
+    assert not file.exists()
 
 
 # --- how it ends
