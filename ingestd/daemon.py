@@ -84,7 +84,7 @@ class Daemon:
     def serve(self, account: Account, order: Order, watch: Watch) -> Outcome:
         """Hold *account* for as long as it takes to `serve_held` it; another holder of it is told in the outcome."""
         try:
-            with hold(self.database, account.name, self.owner, self.leases.lease) as lease:
+            with hold(self.database, account.name, self.owner, self.leases.lease, self._stopped) as lease:
                 outcome = self.serve_held(account, lease, order, watch)
                 self.note(lease, outcome.errors)
                 return outcome
@@ -108,13 +108,13 @@ class Daemon:
         except StoreUnavailable:
             raise
         except IngestError as error:
-            if not self.spool.stopped:  # else it is only our own stop, as seen by what was under way
+            if not self._stopped():  # else it is only our own stop, as seen by what was under way
                 outcome.errors.append(error)
         return outcome
 
     def note(self, lease: Lease, errors: Sequence[IngestError], next_try: timedelta | None = None) -> None:
         """Keep what a visit came to, for `ingestd status`; without effect when the store or the lease is gone."""
-        if not self.spool.stopped:
+        if not self._stopped():
             with suppress(IngestError):
                 accounts.note(self.database, lease, errors, next_try)
 
@@ -136,13 +136,16 @@ class Daemon:
         if monotonic() >= self._stop_by:
             self.workers.give_up()
 
+    def _stopped(self) -> bool:
+        return self.spool.stopped
+
     @contextmanager
     def _stoppable(self, imap: ImapAccount) -> Iterator[ImapAccount]:
         """Let `stop` reach *imap* wherever it waits, from connecting on."""
         with self._lock:
             self._connections.add(imap)
         try:
-            if self.spool.stopped:
+            if self._stopped():
                 imap.abort()
             with imap:
                 yield imap

@@ -60,7 +60,7 @@ class Holding:
         """A visit to *account*, by whoever has it from the queue, came to an end."""
         if any(isinstance(error, LeaseLost) for error in errors):
             self._leases.forget([account])
-        elif account in self._leaving:
+        elif account in self._leaving and not self._stopped:
             with suppress(IngestError):  # then it expires
                 self._leases.give_back([account])
 

@@ -14,7 +14,8 @@ def register(app: typer.Typer) -> None:
 def run(session: Session) -> None:
     """Keep every mailbox up to date, until SIGTERM or Ctrl-C; what is being stored is finished first.
 
-    A mail server or a store that is away is waited for, and said in the log. It logs to stderr, one event a line.
+    A mail server or a store that is away is waited for, and said in the log. It logs to stderr, one event a line. Run
+    it on several machines with one store, and each serves its share of the accounts.
     """
     from ..service import Signals, run
 

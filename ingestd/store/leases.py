@@ -219,19 +219,28 @@ def _keep(leases: Leases, beat: Callable[[], object], ended: Event) -> None:
 
 
 @contextmanager
-def kept(leases: Leases) -> Iterator[Leases]:
-    """Keep *leases* alive until the block ends, and give them back."""
+def kept(leases: Leases, stopped: Callable[[], bool] = lambda: False) -> Iterator[Leases]:
+    """Keep *leases* alive until the block ends, and give them back; once *stopped*, renew them no more."""
     try:
-        with beating(leases, leases.renew):
+        with beating(leases, lambda: None if stopped() else leases.renew()):
             yield leases
     finally:
         leases.end()
 
 
 @contextmanager
-def hold(database: Database[Document], account: str, owner: Owner, lease: timedelta = LEASE) -> Iterator[Lease]:
-    """Hold *account* until the block ends; raise LeaseLost, naming the holder, while another process has it."""
-    with kept(Leases(database, owner, lease)) as leases:
+def hold(
+    database: Database[Document],
+    account: str,
+    owner: Owner,
+    lease: timedelta = LEASE,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Iterator[Lease]:
+    """Hold *account* until the block ends; raise LeaseLost, naming the holder, while another process has it.
+
+    Once *stopped*, it is renewed no more: it outlasts what is to be finished.
+    """
+    with kept(Leases(database, owner, lease), stopped) as leases:
         yield leases.take(account)
 
 

@@ -206,7 +206,7 @@ def test_confirming_asks_the_store(database: Database[Document]) -> None:
 
 
 def test_a_command_borrows_an_account_from_a_daemon_that_gives_it_back(database: Database[Document]) -> None:
-    daemon = Leases(database, ELSEWHERE)
+    daemon = Leases(database, ELSEWHERE, timedelta(seconds=3))
     daemon.take("work")
 
     def give_when_asked() -> None:
