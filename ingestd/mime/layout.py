@@ -6,6 +6,7 @@ Where it does, the raw message refers to the content instead of holding it a sec
 from __future__ import annotations
 
 import binascii
+from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -37,18 +38,30 @@ def layout(raw: Raw, start: int, end: int) -> Layout | None:
     line_length, line_end = _first_line(raw, start, end)
     if not line_length:
         return None
-    stride = line_length + len(line_end)
-    # Blocks of a multiple of four lines hold whole groups of four characters, whatever the length of a line.
-    block = stride * max(_BLOCK // stride // 4 * 4, 4) if line_end else _BLOCK
     sha, size_bytes = sha256(), 0
-    for at in range(start, end, block):
-        piece = raw.read(at, min(at + block, end))
-        content = _content(piece, line_length, line_end, last=at + block >= end)
+    for content in _contents(raw, start, end, line_length, line_end):
         if content is None:
             return None
         sha.update(content)
         size_bytes += len(content)
     return Layout(start, end, line_length, line_end, sha.hexdigest(), size_bytes)
+
+
+def _contents(raw: Raw, start: int, end: int, line_length: int, line_end: bytes) -> Iterator[bytes | None]:
+    """Decode piece by piece; None where the lines or their encoding are not exactly the expected ones."""
+    if line_end:
+        stride = line_length + len(line_end)
+        # Four lines hold whole groups of four characters, whatever the length of a line.
+        block, last = (
+            4 * stride * max(_BLOCK // stride // 4, 1),
+            start + (end - start - 1) // (4 * stride) * (4 * stride),
+        )
+        for at in range(start, last, block):
+            yield _of_whole_lines(raw.read(at, min(at + block, last)), line_length, line_end)
+        start = last
+    for at in range(start, end, _BLOCK):
+        piece = raw.read(at, min(at + _BLOCK, end))
+        yield _of_the_rest(piece, line_length, line_end, last=at + _BLOCK >= end)
 
 
 def _trimmed(raw: Raw, start: int, end: int) -> tuple[int, int]:
@@ -68,16 +81,24 @@ def _first_line(raw: Raw, start: int, end: int) -> tuple[int, bytes]:
     return length, line_end
 
 
-def _content(piece: bytes, line_length: int, line_end: bytes, *, last: bool) -> bytes | None:
-    """Decode whole lines, or None when the lines or their encoding are not exactly the expected ones."""
+def _of_whole_lines(piece: bytes, line_length: int, line_end: bytes) -> bytes | None:
+    if not _in_lines(piece, line_length, line_end):
+        return None
+    try:
+        content = binascii.a2b_base64(piece)
+    except binascii.Error:
+        return None
+    # It passes over what is not of the alphabet; so only if there is as much as there can be, that was the line ends.
+    rows = len(piece) // (line_length + len(line_end))
+    return content if len(content) * 4 == rows * line_length * 3 else None
+
+
+def _of_the_rest(piece: bytes, line_length: int, line_end: bytes, *, last: bool) -> bytes | None:
     characters = piece
     if line_end:
         characters = piece.translate(None, line_end)
-        stride = line_length + len(line_end)
-        rows = len(piece) // stride
-        if len(piece) - len(characters) != rows * len(line_end):
-            return None
-        if any(piece[line_length + i :: stride] != line_end[i : i + 1] * rows for i in range(len(line_end))):
+        rows = len(piece) // (line_length + len(line_end))
+        if len(piece) - len(characters) != rows * len(line_end) or not _in_lines(piece, line_length, line_end):
             return None
     try:
         content = binascii.a2b_base64(characters, strict_mode=True)
@@ -89,3 +110,10 @@ def _content(piece: bytes, line_length: int, line_end: bytes, *, last: bool) -> 
     # bits of the last group that hold no content.
     group = binascii.b2a_base64(content[-(len(content) % 3 or 3) :], newline=False)
     return content if characters.endswith(group) else None
+
+
+def _in_lines(piece: bytes, line_length: int, line_end: bytes) -> bool:
+    """Whether the line ends stand where they should."""
+    stride = line_length + len(line_end)
+    rows = len(piece) // stride
+    return all(piece[line_length + i :: stride] == line_end[i : i + 1] * rows for i in range(len(line_end)))

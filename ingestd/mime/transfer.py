@@ -22,6 +22,7 @@ LINE = 64 * 1024  # bytes of one line that a decoder holds while it waits for th
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 _NOT_BASE64 = bytes(byte for byte in range(256) if byte not in _ALPHABET)
 _PADDING = re.compile(rb"=+")
+_ODD_BREAKS = (b"=\n", b"= ", b"=\t")
 _SOFT_BREAK = re.compile(rb"=[ \t]*(?:\r\n|\n|\r)")
 _YENC_ESCAPE = re.compile(rb"=(.)", re.DOTALL)
 _UNYENC = bytes((byte - 42) % 256 for byte in range(256))
@@ -182,7 +183,15 @@ def _from_quoted_printable(source: Iterator[bytes]) -> Iterator[bytes]:
 
 def _unquoted(data: bytes) -> bytes:
     # a2b_qp takes "=\r" without "\n" for a break that eats everything up to the next line, so breaks go first.
-    return binascii.a2b_qp(_SOFT_BREAK.sub(b"", data)) if b"=" in data else data
+    return binascii.a2b_qp(_joined(data)) if b"=" in data else data
+
+
+def _joined(data: bytes) -> bytes:
+    """*data* without its soft line breaks. Nearly all are written as they should be, and those go much faster."""
+    usual = data.count(b"=\r\n")
+    if data.count(b"=\r") == usual and not any(odd in data for odd in _ODD_BREAKS):
+        return data.replace(b"=\r\n", b"")
+    return _SOFT_BREAK.sub(b"", data)
 
 
 def _from_uuencode(source: Iterator[bytes]) -> Iterator[bytes]:
