@@ -77,12 +77,12 @@ def test_a_store_that_is_killed_and_stays_away_under_a_daemon(full: Trial) -> No
             used, lines = cpu_seconds(life), len(full.said().splitlines())
             until(lambda: full.said().count("leases not renewed") > 3)
             busy, more = cpu_seconds(life) - used, len(full.said().splitlines()) - lines
-            told = before - unread(full)
+            told, spooled = before - unread(full), list((full.site.directory / "spool").glob("*.spooled"))
             until(lambda: published(path).pid != server.pid)
         until(lambda: unread(full) == 0)
         stop(life)
 
-        assert told == 0
+        assert (told, spooled) == (0, [])
         assert busy < 1
         assert more < 12
         assert "store is back" in full.said()
