@@ -11,23 +11,24 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol
 
 from .candidates import Candidates, Choice, Searchable, candidates
+from .flags import Flagged, follow
 from .message import Arrival, Place, Receipt
-from .reconcile import Listing, reconcile
+from .reconcile import Listing, reconcile, unchanged
 from .spool import Lane, Spool
 from .store.ledger import Ledger
-from .store.memory import Memory
+from .store.memory import NONE, Memory
 from .uidset import UIDSet
 
 BATCH_BYTES = 4 << 20
 BATCH_COUNT = 100
 
 
-class Source(Listing, Searchable, Protocol):
+class Source(Listing, Searchable, Flagged, Protocol):
     """One open mailbox. It does one thing at a time; `fetch` has it until its iterator ends."""
 
     def fetch(self, uids: UIDSet, lane: Lane, *, epoch: int, since: datetime | None = None) -> Iterator[Arrival]:
@@ -83,6 +84,9 @@ def ingest(mailbox: Source, ledger: Ledger, sink: Sink, spool: Spool, wanted: Wa
 
     Between two batches nothing is half done, so that is where a caller may stop.
     """
+    if idle(mailbox, ledger, wanted):
+        yield Plan(ledger.memory.accounted, ledger.memory.done, NONE, ledger.memory.left_out, NONE)
+        return
     present = reconcile(mailbox, ledger)
     acknowledge(mailbox, ledger, wanted)
     lasting, since = wanted.since is None, wanted.since or ledger.memory.since
@@ -100,6 +104,15 @@ def ingest(mailbox: Source, ledger: Ledger, sink: Sink, spool: Spool, wanted: Wa
             yield Stored(batch, receipts, recorded.quarantined, recorded.replaced)
     if not spool.stopped:
         acknowledge(mailbox, ledger, wanted)
+        follow(mailbox, ledger)
+        if lasting:
+            ledger.looked(mailbox.numbers)
+
+
+def idle(mailbox: Source, ledger: Ledger, wanted: Wanted) -> bool:
+    """Whether there is nothing to do, neither there nor here, without a look at any message."""
+    pending = wanted.after_store and ledger.unacknowledged(wanted.after_store)
+    return not wanted.since and not pending and unchanged(ledger.memory, mailbox.numbers, datetime.now(UTC))
 
 
 def choose(mailbox: Searchable, present: UIDSet, memory: Memory, wanted: Wanted) -> Candidates:

@@ -15,7 +15,7 @@ import structlog
 
 from .message import Metadata, Numbers
 from .store.ledger import Ledger
-from .store.memory import NONE, Absent
+from .store.memory import NONE, Absent, Memory
 from .uidset import UIDSet
 
 SAMPLE = 8  # known messages that are looked at in each pass
@@ -23,6 +23,7 @@ PENDING = 500  # besides those that are to be marked or moved on the server, at 
 COMPARED = 5000  # doubted messages that are compared in each pass
 BULK = 20  # messages, and one in
 SHARE = 10  # of them: when more than both disappear at once, the server is doubted rather than believed
+LOOK_EVERY = timedelta(hours=1)  # at everything, even where nothing seems to have happened
 BELIEVED = timedelta(days=1)  # after so long it is believed all the same
 
 log = structlog.get_logger(__name__)
@@ -46,6 +47,19 @@ class Listing(Protocol):
 
     def look(self, uids: UIDSet) -> dict[int, Metadata]:
         """Return what it says about each of *uids*, without those that it says nothing about."""
+
+
+def unchanged(memory: Memory, numbers: Numbers, now: datetime) -> bool:
+    """Whether nothing happened since everything was looked at, as far as the *numbers* of the mailbox tell.
+
+    Believed for an hour, and only where every change is counted (CONDSTORE), nothing is left to do, and there are as
+    many messages as are accounted for.
+    """
+    looked = memory.looked
+    if looked is None or looked.modseq is None or memory.open or not timedelta() <= now - looked.at < LOOK_EVERY:
+        return False
+    same = (memory.uidnext, looked.exists, looked.modseq) == (numbers.uidnext, numbers.exists, numbers.modseq)
+    return same and len(memory.accounted) == numbers.exists
 
 
 def reconcile(mailbox: Listing, ledger: Ledger) -> UIDSet:

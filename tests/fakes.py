@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from hashlib import sha256
+from typing import Self
 
 from ingestd.message import Arrival, Failed, LeftOut, Metadata, Numbers, Place, RawMessage, Vanished
 from ingestd.raw import InMemory
@@ -45,32 +46,64 @@ class ListMailbox:
         self.uidvalidity, self.uidnext = uidvalidity, len(messages) + 1
         self.fetched: list[int] = []
         self.looked: list[UIDSet] = []
+        self.followed: list[tuple[str, int | None]] = []
+        self.asked: list[str] = []
+        self.keywords: dict[int, tuple[str, ...]] = {}
+        self.labels: dict[int, tuple[str, ...]] = {}
+        self.modseq: int | None = None  # a number, and it counts its changes (CONDSTORE)
+        self.modseqs: dict[int, int] = {}
         self.aborted = False
         self.programs: dict[str, set[int]] = {}  # what search programs find
         self.before_each: Callable[[int], None] = lambda uid: None
+        self.opened()
 
-    @property
-    def numbers(self) -> Numbers:
-        return Numbers(self.uidvalidity, self.uidnext, len(self.messages))
+    def opened(self) -> Self:
+        """What a pass is given: the numbers stay what they were when it began."""
+        self.numbers = Numbers(self.uidvalidity, self.uidnext, len(self.messages), self.modseq)
+        return self
 
     def listed(self) -> UIDSet:
+        self.asked.append("listed")
         return UIDSet.of(self.messages)
 
     def look(self, uids: UIDSet) -> dict[int, Metadata]:
+        self.asked.append("look")
         self.looked.append(uids)
         return {
             uid: Metadata(uid, self._flags(uid), (), self.dates[uid], len(self.messages[uid] or b""))
-            for uid in uids & self.listed()
+            for uid in uids & UIDSet.of(self.messages)
         }
+
+    def flags(self, uids: UIDSet, since: int | None) -> dict[int, Metadata]:
+        self.asked.append("flags")
+        self.followed.append((str(uids), since))
+        changed = (uid for uid in uids if uid in self.messages and (since is None or self.modseqs.get(uid, 0) > since))
+        return {uid: Metadata(uid, self._flags(uid), self.labels.get(uid, ())) for uid in changed}
+
+    def read(self, uid: int) -> None:
+        """What a person does who opens a message."""
+        self.seen.add(uid)
+        self._count(uid)
+
+    def expunge(self, uid: int) -> None:
+        del self.messages[uid]
+        self._count()
+
+    def _count(self, *uids: int) -> None:
+        if self.modseq is not None:
+            self.modseq += 1
+            self.modseqs |= dict.fromkeys(uids, self.modseq)
 
     def deliver(self, content: bytes | None, *, seen: bool = False) -> int:
         uid, self.uidnext = self.uidnext, self.uidnext + 1
         self.messages[uid], self.dates[uid] = content, NOON
         if seen:
             self.seen.add(uid)
+        self._count(uid)
         return uid
 
     def search(self, program: str, within: UIDSet | None = None) -> UIDSet:
+        self.asked.append(program)
         matching = {**self.programs, "UNSEEN": set(self.messages) - self.seen}
         if program.startswith("SINCE "):
             day = datetime.strptime(program[6:], "%d-%b-%Y").replace(tzinfo=UTC).date()
@@ -101,11 +134,12 @@ class ListMailbox:
         return RawMessage(place, kept, digest, date, flags, server_size_bytes=len(content))
 
     def _flags(self, uid: int) -> tuple[str, ...]:
-        return ("\\Seen",) if uid in self.seen else ()
+        return (*self.keywords.get(uid, ()), *(["\\Seen"] if uid in self.seen else []))
 
     def acknowledge(self, uids: UIDSet, action: str) -> None:
         if action == "seen":
-            self.seen |= set(uids)
+            for uid in uids:
+                self.read(uid)
         else:
             assert action.startswith("move:")
             self.messages = {uid: content for uid, content in self.messages.items() if uid not in uids}

@@ -46,7 +46,8 @@ class Bench:
         """Make a pass step by step; closed early, it is one that broke off."""
         wanted = replace(wanted or Wanted(), after_store=self.terms.ack)
         now = datetime.now(UTC)
-        memory = mailboxes.recall(self.database, "work", "INBOX", mailbox.numbers, wanted.select, since, now)
+        numbers = mailbox.opened().numbers
+        memory = mailboxes.recall(self.database, "work", "INBOX", numbers, wanted.select, since, now)
         ledger = Ledger(self.database, self.lease, Seals(self.database, self.lease), memory)
         sink = Sink(InProcess(self._write), self.terms)
         with closing(ingest(mailbox, ledger, sink, self.spool, wanted)) as steps:

@@ -21,7 +21,7 @@ LAYERS = (
     {"config_values"},
     {"mime", "spool", "config", "logs"},
     {"sources", "store"},
-    {"candidates", "reconcile"},
+    {"candidates", "flags", "reconcile"},
     {"ingest"},
     {"workers", "watcher", "scheduler", "summary", "shares", "access"},
     {"archive", "visit", "holding", "chores"},

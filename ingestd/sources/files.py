@@ -27,6 +27,10 @@ class FilesMailbox:
         """Say nothing: a file is what it is."""
         return {}
 
+    def flags(self, uids: UIDSet, since: int | None) -> dict[int, Metadata]:
+        """Say nothing: a file has none."""
+        return {}
+
     def search(self, program: str, within: UIDSet | None = None) -> UIDSet:
         """Return every UID: files have neither flags nor an INTERNALDATE to search by."""
         return self.listed() if within is None else self.listed() & within

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from threading import Lock
 from types import TracebackType
 from typing import Self
@@ -31,7 +32,7 @@ from .imap_answers import (
     status_uidnext,
 )
 from .imap_fetch import Fetch
-from .imap_look import look, told
+from .imap_look import FLAGGED_AT, flags, look, told
 from .imap_names import Listed, is_name, listed, meant
 from .imap_session import Session
 from .server import Server, Tls
@@ -208,6 +209,11 @@ class ImapMailbox:
         """Return what the mailbox says about each of *uids*, without those that it says nothing about."""
         with self._account.undivided(self.what):
             return told(self, uids, look)
+
+    def flags(self, uids: UIDSet, since: int | None) -> dict[int, Metadata]:
+        """Return flags and labels of those of *uids* that changed after *since*, a MODSEQ; without it, of all."""
+        with self._account.undivided(self.what):
+            return told(self, uids, partial(flags, since=since), FLAGGED_AT)
 
     def search(self, program: str, within: UIDSet | None = None) -> UIDSet:
         """Return the UIDs that *program* (IMAP search keys) finds, of those in *within* only when that is given."""

@@ -250,10 +250,11 @@ def _from(piece: bytes | tuple[bytes, bytes]) -> bytes | tuple[bytes, bytes]:
     return text if isinstance(piece, bytes) else (text, piece[1])
 
 
-def metadata(answer: Answer, asked: UIDSet) -> dict[int, Metadata]:
-    """What a FETCH answer says about the messages of *asked*; others, and what came unasked, are left out."""
+def metadata(answer: Answer, asked: UIDSet, *needed: bytes) -> dict[int, Metadata]:
+    """What a FETCH answer says about the messages of *asked*, where it tells all that is *needed*; no others."""
     known = _by_uid(answer)
-    return {uid: _metadata(uid, known[uid]) for uid in asked if uid in known}
+    told = UIDSet.of(uid for uid, items in known.items() if items.keys() >= set(needed))
+    return {uid: _metadata(uid, known[uid]) for uid in told & asked}
 
 
 def last_uid(answer: Answer) -> int:

@@ -14,7 +14,7 @@ from ..steps import step
 from ..uidset import UIDSet
 from . import mailboxes, placements, sightings
 from .leases import Lease
-from .memory import Absent, Doubts, Memory
+from .memory import Absent, Doubts, Followed, Looked, Memory
 from .seals import Seals
 
 Document = dict[str, Any]
@@ -116,6 +116,19 @@ class Ledger:
         if now - self._saved_at >= CHECKPOINT_EVERY:
             self._save()
         return Recorded(quarantined, sorted(replaced))
+
+    def follow(self, said: Mapping[int, Metadata]) -> int:
+        """Record the flags and labels that *said* has otherwise than they were; return of how many messages."""
+        self._lease.check()
+        return sightings.flag(self._database, self.memory.epoch, said, datetime.now(UTC))
+
+    def followed(self, followed: Followed) -> None:
+        """Remember how far flags are followed."""
+        self.memory = replace(self.memory, followed=followed)
+
+    def looked(self, numbers: Numbers) -> None:
+        """Remember that all was looked at that was there when the mailbox was opened with *numbers*."""
+        self.memory = replace(self.memory, looked=Looked(numbers.exists, numbers.modseq, datetime.now(UTC)))
 
     def finish(self, summary: Document) -> None:
         """Save the checkpoint at the end of a pass, with what it did."""

@@ -15,7 +15,7 @@ from ..uidset import UIDSet
 from . import database as db
 from . import placements
 from .leases import Lease
-from .memory import Absent, Doubts, Memory
+from .memory import Absent, Doubts, Followed, Looked, Memory
 from .placements import Epoch
 
 Document = dict[str, Any]
@@ -76,6 +76,8 @@ def _read(found: Document) -> Memory:
         absent=Absent.read(found["absent"]),
         doubts=Doubts.read(found["doubts"]),
         uidnext=int(found["uidnext"]),
+        followed=Followed.read(found["followed"]),
+        looked=Looked.read(found["looked"]) if found["looked"] else None,
         sealed=found["sealed"],
         last_pass=found["last_pass"],
         rebound=found["rebound"],
@@ -102,6 +104,8 @@ def save(database: Database[Document], lease: Lease, memory: Memory) -> None:
         "absent": memory.absent.document,
         "doubts": memory.doubts.document,
         "uidnext": Int64(memory.uidnext),
+        "followed": memory.followed.document,
+        "looked": memory.looked.document if memory.looked else None,
         "sealed": memory.sealed,
         "last_pass": memory.last_pass,
         "token": lease.token,

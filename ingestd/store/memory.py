@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Self
 
+from bson import Int64
+
 from ..uidset import UIDSet
 from .placements import Epoch
 
@@ -73,6 +75,47 @@ class Doubts:
 
 
 @dataclass(frozen=True, slots=True)
+class Followed:
+    """How far flags and labels are followed."""
+
+    modseq: int | None = None  # they are as of this MODSEQ or newer; None: nobody counts
+    left: UIDSet = NONE  # to look at in the round that is under way
+    target: int | None = None  # the MODSEQ that they are as of when it is over
+    at: datetime | None = None  # when the last round began
+
+    @classmethod
+    def read(cls, found: Document) -> Self:
+        modseq, target = (found[name] if found[name] is None else int(found[name]) for name in ("modseq", "target"))
+        return cls(modseq, UIDSet.parse(found["left"]), target, found["at"])
+
+    @property
+    def document(self) -> Document:
+        return {"modseq": _int64(self.modseq), "left": str(self.left), "target": _int64(self.target), "at": self.at}
+
+    @property
+    def since(self) -> int | None:
+        """The MODSEQ after which changes are of interest; None when all flags are: a count that fell begins anew."""
+        return self.modseq if self.modseq and self.target and self.modseq < self.target else None
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """The mailbox when everything in it was last looked at."""
+
+    exists: int
+    modseq: int | None
+    at: datetime
+
+    @classmethod
+    def read(cls, found: Document) -> Self:
+        return cls(int(found["exists"]), None if found["modseq"] is None else int(found["modseq"]), found["at"])
+
+    @property
+    def document(self) -> Document:
+        return {"exists": Int64(self.exists), "modseq": _int64(self.modseq), "at": self.at}
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """A mailbox as the last pass left it."""
 
@@ -89,6 +132,8 @@ class Memory:
     absent: Absent = field(default_factory=Absent)
     doubts: Doubts = field(default_factory=Doubts)
     uidnext: int = 0  # as the last pass found it
+    followed: Followed = field(default_factory=Followed)
+    looked: Looked | None = None  # under the settings of now
     sealed: int = 0  # the account's newest seal at that time
     last_pass: Document | None = None
     first_sight: bool = False  # this epoch was never seen before
@@ -99,6 +144,22 @@ class Memory:
     def select(self) -> str:
         """What was selected by: "unseen", "all", or a search program."""
         return self.settings.rpartition(" since ")[0]
+
+    @property
+    def expected(self) -> UIDSet:
+        """What is done and not known to be gone from the server."""
+        return self.done - self.absent.gone
+
+    @property
+    def accounted(self) -> UIDSet:
+        """What the server lists when nothing has changed."""
+        return (self.expected - self.absent.suspended).union(self.left_out.values())
+
+    @property
+    def open(self) -> UIDSet:
+        """What there is still to do something about."""
+        undone = (self.formerly, self.absent.missing, self.doubts.compare, self.doubts.fetch, self.followed.left)
+        return self.selected.union(undone)
 
     def finished(self, uids: UIDSet) -> Memory:
         return replace(self, selected=self.selected - uids, done=self.done | uids)
@@ -113,7 +174,7 @@ class Memory:
 
     def under(self, settings: str, since: datetime | None) -> Memory:
         """The same under other *settings*, by which what is not done is to be chosen anew."""
-        chosen = replace(self, selected=NONE, formerly=self.selected, left_out={}, visited=0)
+        chosen = replace(self, selected=NONE, formerly=self.selected, left_out={}, visited=0, looked=None)
         return replace(chosen, settings=settings, since=since)
 
     def afresh(self, uidvalidity: int, uidnext: int) -> Memory:
@@ -136,3 +197,7 @@ class Memory:
             return uids
         new = (uids - UIDSet.span(1, self.baseline)).first(limit)
         return new | (uids - new).first(limit - len(new))
+
+
+def _int64(number: int | None) -> Int64 | None:
+    return None if number is None else Int64(number)

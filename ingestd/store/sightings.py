@@ -6,14 +6,14 @@ change, so doing it again, after a retry or a crash, changes nothing and notes n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from pymongo import UpdateOne
 from pymongo.database import Database
 
-from ..message import Place, RawMessage
+from ..message import Metadata, Place, RawMessage
 from ..steps import step
 from ..uidset import UIDSet
 from . import database as db
@@ -37,6 +37,23 @@ def back(database: Database[Document], epoch: Epoch, uids: UIDSet, now: datetime
         with db.translated():
             absent = {**epoch.filter, "uid": {"$in": list(chunk)}, "present": False}
             database.placements.update_many(absent, [{"$set": change}])
+
+
+def flag(database: Database[Document], epoch: Epoch, said: Mapping[int, Metadata], now: datetime) -> int:
+    """Record flags and labels where they are not what they were; return in how many places."""
+    changes: list[UpdateOne] = []
+    for chunk in UIDSet.of(said).chunks(LOOK_UP, length=LOOK_UP * 22):
+        with db.translated():
+            places = {**epoch.filter, "uid": {"$in": list(chunk)}}
+            for found in database.placements.find(places, {"account": 1, "uid": 1, "flags": 1, "labels": 1}):
+                now_there = said[int(found.pop("uid"))]
+                after = {"flags": list(now_there.flags), "labels": list(now_there.labels)}
+                if after != {name: found[name] for name in after}:
+                    change = {name: {"$literal": value} for name, value in after.items()}
+                    change["history"] = noted("flags", now, *after)
+                    changes.append(UpdateOne(found, [{"$set": change}]))
+    db.upsert(database.placements, changes)
+    return len(changes)
 
 
 def retire(database: Database[Document], epoch: Epoch, now: datetime) -> None:

@@ -31,7 +31,7 @@ def mailbox_of(count: int, *, seen: set[int] | None = None) -> ListMailbox:
 
 def accounted(bench: Bench, mailbox: ListMailbox | None, *, served: bool = True) -> Accounting:
     """Account for *mailbox*, and check that every UID it lists is counted once."""
-    found = account_for(bench.database, "work", "INBOX", Server(mailbox, served))
+    found = account_for(bench.database, "work", "INBOX", Server(mailbox and mailbox.opened(), served))
     listed = mailbox.listed() if mailbox else UIDSet()
     assert UIDSet().union(found.parts.values()) == listed
     assert found.total == len(listed)

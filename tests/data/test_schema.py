@@ -15,14 +15,14 @@ from pymongo.database import Database
 
 from ingestd.demo import mailbox as sample
 from ingestd.errors import Unavailable
-from ingestd.message import Failed, Numbers, Place, RawMessage, Receipt, Vanished
+from ingestd.message import Failed, Metadata, Numbers, Place, RawMessage, Receipt, Vanished
 from ingestd.mime.parse import parse, unparsed
 from ingestd.raw import InMemory
 from ingestd.store import accounts, daemons, jobs, leases, mailboxes, messages, placements, sweep
 from ingestd.store.indexes import INDEXES
 from ingestd.store.ledger import Ledger
 from ingestd.store.logins import Shelf
-from ingestd.store.memory import Absent, Doubts
+from ingestd.store.memory import Absent, Doubts, Followed
 from ingestd.store.seals import Seals
 from ingestd.summary import Summary
 from ingestd.uidset import UIDSet
@@ -77,6 +77,9 @@ def everything(database: Store) -> Iterator[Store]:
         ledger.doubt(Doubts(fetch=UIDSet.of([302, 303])), 1000)
         again = [_raw(memory.epoch.place(302), b"Subject: another one\r\n\r\n")]
         ledger.record([*again, Failed(memory.epoch.place(303), "no answer")], _stored(database, again))
+        ledger.follow({uid: Metadata(uid, ("$Later",), ("Home",)) for uid in (*range(1, 100), 301)})
+        ledger.followed(Followed(7, UIDSet.of([1]), 8, NOW))
+        ledger.looked(Numbers(9, 1000, 999, 7))
         ledger.reckon(Absent(gone=UIDSet.of([1]), suspended=UIDSet.of([2]), suspended_at=NOW))
         ledger.finish(Summary("work", "INBOX", on_server=999).document(NOW, NOW))
         accounts.note(database, lease, [Unavailable("the server broke off")], timedelta(seconds=5))

@@ -13,6 +13,7 @@ from ingestd.config import load
 from ingestd.daemon import reading
 from ingestd.demo.mailbox import messages
 from tests.e2e.conftest import Site, on_the_wire
+from tests.fakes import NOON
 
 LETTERS = list(itertools.islice(messages(60), 50))
 UIDLIST = "dovecot-uidlist"
@@ -58,16 +59,30 @@ def test_another_mailbox_under_the_same_uidvalidity_is_not_taken_for_known(full:
     version, uidvalidity, _, guid = uidlist.read_text().splitlines()[0].split()
     uidlist.write_text(f"{version} {uidvalidity} N1 {guid}\n")
     delete(full, "dovecot.index*", "cur/*", "new/*")
-    full.deliver(LETTERS[20:50])
+    full.deliver(LETTERS[25:50])
 
     summary = full.once()
 
-    assert (summary["stored"] + summary["copies"], summary["known_before"]) == (30, 0)
+    assert (summary["stored"] + summary["copies"], summary["known_before"]) == (25, 0)
     assert full.state()["messages"] == sorted({on_the_wire(letter) for letter in LETTERS})
-    assert epochs(full) == {(1, False, 30), (2, True, 30)}
+    assert epochs(full) == {(1, False, 30), (2, True, 25)}
     with reading(load(full.config)) as database:
         (mailbox,) = database.mailboxes.find()
     assert f"V{mailbox['uidvalidity']}" == uidvalidity
+
+
+def test_another_mailbox_that_says_all_the_same_numbers_is_found_out_within_an_hour(full: Site) -> None:
+    uidlist = full.server.maildir(full.user) / UIDLIST
+    header = uidlist.read_text().splitlines()[0].split()
+    uidlist.write_text(" ".join([*header[:2], "N1", header[3]]) + "\n")
+    delete(full, "dovecot.index*", "cur/*", "new/*")
+    full.deliver(LETTERS[20:50])
+    with reading(load(full.config)) as database:
+        database.mailboxes.update_one({}, {"$set": {"looked.at": NOON}})
+
+    full.once()
+
+    assert full.state()["messages"] == sorted({on_the_wire(letter) for letter in LETTERS})
 
 
 def test_messages_that_a_person_deletes_are_gone_and_stay_in_the_archive(full: Site) -> None:

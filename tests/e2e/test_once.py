@@ -162,3 +162,35 @@ def test_several_mailboxes_are_served_by_pattern(site: Site) -> None:
         "Archive/2025": 1,
         "Entwürfe & Co": 1,
     }
+
+
+def sent(transcript: bytes) -> list[bytes]:
+    """The commands of a session, without their tags and arguments."""
+    return re.findall(rb"(?m)^\S+ i\d+ (UID [A-Z]+|[A-Z]+)", transcript)
+
+
+def test_a_pass_over_a_mailbox_in_which_nothing_happened_only_opens_it(site: Site) -> None:
+    site.deliver(messages(60))
+    site.once()
+    site.server.transcribe(site.user)
+
+    summary = site.once()
+
+    assert sent(site.server.transcript(site.user)) == [b"LIST", b"EXAMINE"]
+    assert (summary["on_server"], summary["selected"]) == (60, 0)
+    assert summary["known_before"] + sum(summary["left_out"].values()) == 60
+
+
+def test_what_a_person_opens_or_flags_later_is_followed(site: Site) -> None:
+    site.deliver(itertools.islice((m for m in messages(60) if "\\Seen" not in m.flags), 5))
+    site.once()
+    client = site.client()
+    client.select_folder("INBOX")
+    client.add_flags([2], [rb"\Seen", "$Forwarded"])
+    client.logout()
+
+    site.once()
+
+    with reading(load(site.config)) as database:
+        flags = {place["uid"]: place["flags"] for place in database.placements.find()}
+    assert flags == {1: [], 2: ["$Forwarded", "\\Seen"], 3: [], 4: [], 5: []}

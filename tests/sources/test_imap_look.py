@@ -146,3 +146,72 @@ def test_a_server_that_is_busy_is_asked_later(script: ImapScript, mailbox: ImapM
 
     with pytest.raises(Unavailable, match=r"\[LIMIT\]"):
         mailbox.look(FIVE)
+
+
+# --- flags
+
+
+def test_a_real_server_tells_only_what_changed_since(dovecot: Dovecot, mail_user: str, real: ImapAccount) -> None:
+    before = real.open("INBOX").numbers.modseq
+    client = other_client(dovecot, mail_user)
+    client.select("INBOX")
+    client.uid("STORE", "2", "+FLAGS", r"(\Flagged $Forwarded)")
+    client.logout()
+    mailbox = real.open("INBOX")
+
+    changed, every = mailbox.flags(FIVE, before), mailbox.flags(FIVE, None)
+
+    assert {uid: each.flags for uid, each in changed.items()} == {2: ("$Forwarded", "\\Flagged")}
+    assert {uid: each.flags for uid, each in every.items()} == {
+        1: (),
+        2: ("$Forwarded", "\\Flagged"),
+        3: (),
+        4: (),
+        5: (),
+    }
+
+
+def test_changes_of_scattered_messages_are_asked_for_with_one_short_command(
+    script: ImapScript, mailbox: ImapMailbox
+) -> None:
+    told = mailbox.flags(UIDSet.of(range(2, 8001, 2)), 7)
+
+    assert script.commands[-1] == "UID FETCH 2:8000 (UID FLAGS) (CHANGEDSINCE 7)"
+    assert set(told) == {2, 4}
+
+
+def test_all_flags_of_scattered_messages_are_asked_for_in_lines_that_are_not_too_long(
+    script: ImapScript, mailbox: ImapMailbox
+) -> None:
+    mailbox.flags(UIDSet.of(range(2, 8001, 2)), None)
+
+    assert script.count("UID FETCH") > 1
+    assert max(map(len, script.commands)) < 8192
+
+
+def test_a_server_that_offers_changes_and_does_not_know_them_is_asked_for_all(
+    script: ImapScript, mailbox: ImapMailbox
+) -> None:
+    script.replies["UID FETCH 1:5 (UID FLAGS) (CHANGEDSINCE"] = lambda turn: turn.send(b"%t BAD what?")
+
+    assert set(mailbox.flags(FIVE, 7)) == set(FIVE)
+
+
+def test_a_message_of_which_no_flags_are_told_is_left_out(script: ImapScript, mailbox: ImapMailbox) -> None:
+    script.replies["UID FETCH"] = lambda turn: turn.send(
+        b"* 1 FETCH (UID 1 FLAGS (\\Seen))\r\n* 2 FETCH (UID 2 MODSEQ (8))\r\n%t OK done"
+    )
+
+    assert set(mailbox.flags(FIVE, 7)) == {1}
+
+
+def test_labels_are_told_with_flags_where_there_are_labels() -> None:
+    with ImapScript({1: b"one"}, capabilities="IMAP4rev1 AUTH=PLAIN CONDSTORE X-GM-EXT-1") as server:
+        server.replies["UID FETCH"] = lambda turn: turn.send(
+            b"* 1 FETCH (UID 1 FLAGS () X-GM-LABELS (Work))\r\n* 2 FETCH (UID 2 FLAGS ())\r\n%t OK done"
+        )
+        with ImapAccount("work", server.account()) as account:
+            told = account.open("INBOX").flags(FIVE, 7)
+
+    assert {uid: each.labels for uid, each in told.items()} == {1: ("Work",)}
+    assert "UID FETCH 1:5 (UID FLAGS X-GM-LABELS) (CHANGEDSINCE 7)" in server.commands
