@@ -294,6 +294,20 @@ def test_what_an_unfinished_first_pass_sealed_is_not_sealed_again(bench: Bench) 
     assert bench.sealed() == bench.state()[0]
 
 
+def test_what_an_unfinished_pass_sealed_is_not_sealed_again_when_short_passes_follow(bench: Bench) -> None:
+    mailbox = ListMailbox(mail(1), mail(2))
+    steps = bench.steps(mailbox)
+    while not isinstance(next(steps), Stored):
+        continue
+    steps.close()
+    mailbox.deliver(mail(3))
+
+    bench.run(mailbox, Wanted(limit=2))
+    bench.run(mailbox)
+
+    assert bench.sealed() == bench.state()[0]
+
+
 def test_what_was_stored_and_not_sealed_is_sealed_even_under_other_settings(bench: Bench) -> None:
     mailbox = ListMailbox(mail(1), mail(2))
     with pytest.raises(StoreUnavailable):

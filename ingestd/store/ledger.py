@@ -178,7 +178,9 @@ class Ledger:
     def _seal(self, receipts: Sequence[Receipt]) -> None:
         """Seal *receipts*, but for those that an interrupted pass had sealed."""
         if unsealed := [each for each in receipts if (each.place.id, each.sha256) not in self._sealed]:
-            self.memory = replace(self.memory, sealed=self._seals.append(unsealed))
+            number = self._seals.append(unsealed)
+            if number == self.memory.sealed + 1:  # else a seal between may name places that were not looked up yet
+                self.memory = replace(self.memory, sealed=number)
             step("sealed")
 
     def _older(self, uids: UIDSet) -> None:
