@@ -37,9 +37,10 @@ class ListMailbox:
     A message is bytes, or None for one whose bytes the server will not give.
     """
 
-    account, name = "work", "INBOX"
+    account = "work"
 
-    def __init__(self, *messages: bytes | None, uidvalidity: int = 9) -> None:
+    def __init__(self, *messages: bytes | None, uidvalidity: int = 9, name: str = "INBOX") -> None:
+        self.name = name
         self.messages = dict(enumerate(messages, 1))
         self.seen: set[int] = set()
         self.dates = dict.fromkeys(self.messages, NOON)
@@ -114,7 +115,7 @@ class ListMailbox:
     def fetch(self, uids: UIDSet, lane: Lane, *, epoch: int, since: datetime | None = None) -> Iterator[Arrival]:
         for uid in uids:
             self.before_each(uid)
-            place = Place("work", "INBOX", epoch, self.uidvalidity, uid)
+            place = Place(self.account, self.name, epoch, self.uidvalidity, uid)
             if uid not in self.messages:
                 yield Vanished(place)
             elif since and self.dates[uid] < since:

@@ -46,8 +46,8 @@ class Bench:
         """Make a pass step by step; closed early, it is one that broke off."""
         wanted = replace(wanted or Wanted(), after_store=self.terms.ack)
         now = datetime.now(UTC)
-        numbers = mailbox.opened().numbers
-        memory = mailboxes.recall(self.database, "work", "INBOX", numbers, wanted.select, since, now)
+        account, name, numbers = mailbox.account, mailbox.name, mailbox.opened().numbers
+        memory = mailboxes.recall(self.database, account, name, numbers, wanted.select, since, now)
         ledger = Ledger(self.database, self.lease, Seals(self.database, self.lease), memory)
         sink = Sink(InProcess(self._write), self.terms)
         with closing(ingest(mailbox, ledger, sink, self.spool, wanted)) as steps:
