@@ -17,7 +17,6 @@ from pymongo.database import Database
 
 from ..candidates import day_before
 from ..message import Metadata, Numbers
-from ..store import mailboxes
 from ..store.memory import NONE, Memory
 from ..uidset import UIDSet
 from . import places
@@ -87,7 +86,7 @@ def account_for(database: Database[Document], account: str, mailbox: str, server
     """Account for the UIDs of *mailbox*; without *server*, for those that the ledger has."""
     listed = server.listed if server else None
     present = listed.listed() if listed else NONE
-    memory = mailboxes.last(database, account, mailbox)
+    memory, forgotten = _remembered(database, account, mailbox)
     ledger = places.ledger(database, account, mailbox)
     look = _Look.of(server, present, memory, ledger.epochs)
     wrong = [(uids, why) for uids, why in look.wrong() if uids]
@@ -108,7 +107,7 @@ def account_for(database: Database[Document], account: str, mailbox: str, server
         notes=tuple(_notes(server, present, memory)),
         findings=(
             *(Finding("placement_changed", id_, "what it says contradicts its _id") for id_ in ledger.contradictory),
-            *_forgotten(account, mailbox, memory, ledger.epochs),
+            *([Finding("no_memory", f"{account}/{mailbox}", forgotten)] if forgotten and ledger.any else []),
             *_findings(f"{account}/{mailbox}", look, wrong, parts),
         ),
     )
@@ -232,10 +231,14 @@ def _findings(
             yield Finding("placement_missing", name, f"{more:,} more are said to be done, but are not there")
 
 
-def _forgotten(account: str, mailbox: str, memory: Memory | None, epochs: Mapping[Key, Places]) -> Iterator[Finding]:
-    if memory is None and epochs:
-        text = "what is remembered of it is missing, so the next pass takes it for one that was never seen"
-        yield Finding("no_memory", f"{account}/{mailbox}", text)
+def _remembered(database: Database[Document], account: str, mailbox: str) -> tuple[Memory | None, str]:
+    """What is remembered of a mailbox; or, if nothing is, what to say of it should anything be stored from there."""
+    try:
+        found = places.memory(database, account, mailbox)
+    except places.Unreadable:
+        return None, "what is remembered of it cannot be read, so no pass can be made; remove it, and it is seen anew"
+    missing = "what is remembered of it is missing, so the next pass takes it for one that was never seen"
+    return found, "" if found else missing
 
 
 def _notes(server: Server | None, present: UIDSet, memory: Memory | None) -> Iterator[str]:

@@ -5,14 +5,15 @@ A place may be named again, with another digest, when another message was found 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from pymongo.database import Database
 
-from ..store import mailboxes
 from ..store.database import translated
 from . import places
+from .chain import named
 from .finding import Finding, Findings
 from .placeset import PlaceSet
 
@@ -33,7 +34,7 @@ class Attested:
         """Look at the places that *seal* names. One that was changed says nothing about them but that it named them."""
         if seal.get("kind") != "stored":
             return
-        facts = {str(place.get("_id")): place for place in seal.get("places") or ()}
+        facts = {place["_id"]: place for place in named(seal)}
         with translated():
             found = {each["_id"]: each for each in self._database.placements.find({"_id": {"$in": list(facts)}}, FACTS)}
         for id_, said in facts.items():
@@ -55,8 +56,9 @@ class Attested:
         """The places that a pass has under way: what it stores there is sealed by it, or by the next one."""
         under_way = PlaceSet()
         for name in places.mailboxes(self._database, self._account):
-            if memory := mailboxes.last(self._database, self._account, name):
-                under_way.add_all(memory.epoch.place(0).id, memory.selected | memory.doubts.fetch)
+            with suppress(places.Unreadable):
+                if memory := places.memory(self._database, self._account, name):
+                    under_way.add_all(memory.epoch.place(0).id, memory.selected | memory.doubts.fetch)
         return under_way
 
     def findings(self, unsealed: PlaceSet, pending: PlaceSet) -> Findings:
@@ -78,7 +80,7 @@ class _Doubt:
 
 def _compared(account: str, seal: str, said: Document, found: Document | None) -> _Doubt | None:
     """How a placement differs from what *seal* has *said* of it, if it does."""
-    place, digest = str(said.get("_id")), said.get("digest")
+    place, digest = said["_id"], said.get("digest")
     if found is None:
         return _Doubt(Finding("placement_missing", place, f"seal {seal} names it, and it is not there"), False)
     facts = (account, "stored", f"{account}:{digest}", digest, said.get("size_bytes"))

@@ -39,7 +39,7 @@ class Chain:
             self._found("seal_changed", seal["_id"], "it is no seal of this log")
             return False
         self.seals += 1
-        self.places += len(seal.get("places") or ())
+        self.places += len(named(seal))
         if number > expected:
             self._missing(expected, number - 1)
         elif seal.get("previous") != self.hash:
@@ -80,6 +80,13 @@ class Chain:
 
     def _found(self, kind: Kind, what: str, text: str) -> None:
         self.findings.add(kind, what, text)
+
+
+def named(seal: Document) -> list[Document]:
+    """The places that *seal* names, as far as it makes sense."""
+    places = seal.get("places")
+    every = places if isinstance(places, list) else []
+    return [place for place in every if isinstance(place, dict) and isinstance(place.get("_id"), str)]
 
 
 def _number(id_: str, account: str) -> int | None:

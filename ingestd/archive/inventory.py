@@ -15,6 +15,7 @@ from pymongo.database import Database
 
 from ..store import blobs, seals
 from ..store.database import translated
+from .chain import named
 from .finding import Findings, Kind
 from .wholeness import blob_damage
 
@@ -88,7 +89,7 @@ class _Count:
         for id_, message in messages.items():
             if _contradicts(message, self.stock.account):
                 self._found("message_changed", id_, "what it says contradicts its _id")
-            self.stock.size_bytes += message.get("size_bytes") or 0
+            self.stock.size_bytes += size_bytes if isinstance(size_bytes := message.get("size_bytes"), int) else 0
         placed = self._placed(messages, span)
         self.stock.placed += len(placed)
         self.stock.unplaced += len(messages.keys() - placed)
@@ -157,8 +158,8 @@ class _Count:
         found: dict[str, str] = {}
         for seal in seals.entries(self.database, self.stock.account) if self.unplaced else ():
             if seal.get("kind") == "stored":
-                named = ((place.get("digest"), place["_id"]) for place in seal.get("places", ()))
-                found.update((digest, place) for digest, place in named if digest in self.unplaced)
+                facts = ((place.get("digest"), place["_id"]) for place in named(seal))
+                found.update((digest, place) for digest, place in facts if digest in self.unplaced)
         return ((place, digest) for digest, place in found.items())
 
     # --- originals and blobs
@@ -172,7 +173,7 @@ class _Count:
                     missing.discard(original["_id"])
                     if _contradicts(original, self.stock.account):
                         self._found("message_changed", original["_id"], "its original contradicts its _id")
-                    if more := _blobs(original) - set(message.get("blobs", ())):
+                    if more := _needed(original) - _named(message):
                         unnamed[original["_id"]] = more
         self.stock.originals += len(messages) - len(missing)
         for id_ in sorted(missing):
@@ -184,16 +185,16 @@ class _Count:
         for chunk in _chunks(needed):
             with translated():
                 for message in self.database.messages.find(_among(chunk), MESSAGE):
-                    for digest in sorted(needed[message["_id"]] - set(message.get("blobs", ()))):
+                    for digest in sorted(needed[message["_id"]] - _named(message)):
                         self._found("message_changed", message["_id"], f"does not name blob {digest}, which it needs")
 
     def _blobs(self, messages: Mapping[str, Document]) -> None:
-        named = {digest: id_ for id_, message in messages.items() for digest in message.get("blobs", ())}
-        self.stock.blobs += sum(len(message.get("blobs", ())) for message in messages.values())
-        for digest in sorted(named.keys() - blobs.present(self.database, named)):
+        wanted = {digest: id_ for id_, message in messages.items() for digest in _named(message)}
+        self.stock.blobs += sum(len(_named(message)) for message in messages.values())
+        for digest in sorted(wanted.keys() - blobs.present(self.database, wanted)):
             # One that is dying is whole all the same, if the sweeper only looks at it.
             if damage := blob_damage(self.database, digest):
-                self._found("blob_missing", digest, f"message {named[digest]} needs it, but {damage}")
+                self._found("blob_missing", digest, f"message {wanted[digest]} needs it, but {damage}")
 
     def _present(self, collection: str, ids: Iterable[str]) -> set[str]:
         found: set[str] = set()
@@ -210,8 +211,19 @@ def _contradicts(found: Document, account: str) -> bool:
     return found.get("account") != account or found["_id"] != f"{account}:{found.get('sha256')}"
 
 
-def _blobs(original: Document) -> set[str]:
-    return {segment["blob"] for segment in original.get("raw", ()) if "blob" in segment}
+def _named(message: Document) -> set[str]:
+    return _texts(message.get("blobs"))
+
+
+def _needed(original: Document) -> set[str]:
+    raw = original.get("raw")
+    return _texts(
+        [segment.get("blob") for segment in raw if isinstance(segment, dict)] if isinstance(raw, list) else []
+    )
+
+
+def _texts(values: object) -> set[str]:
+    return {value for value in values if isinstance(value, str)} if isinstance(values, list) else set()
 
 
 def _span(after: str, through: str) -> Document:

@@ -5,7 +5,7 @@ Needs nothing but the database, also one that was restored elsewhere from a dump
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,9 +14,10 @@ from pymongo.database import Database
 
 from ..errors import IngestError
 from ..store import seals
+from ..store.database import translated
 from .anchors import Anchor
 from .attested import Attested
-from .chain import Chain
+from .chain import Chain, named
 from .finding import Findings
 
 Document = dict[str, Any]
@@ -42,18 +43,30 @@ class Log:
     findings: Findings
 
 
-def check(database: Database[Document], account: str, anchors: Iterable[Anchor] = ()) -> Log:
+def check(
+    database: Database[Document],
+    account: str,
+    anchors: Iterable[Anchor] = (),
+    advance: Callable[[int], None] = lambda count: None,
+) -> Log:
     """Follow the log of *account* to its end, and hold it against the ledger and *anchors*. Changes nothing.
+
+    *advance* is told how many places each seal names.
 
     The log is read first and, after the ledger, once more from where it ended: a place that is stored meanwhile is
     sealed by then, or still on the list of its pass.
     """
     ours = [anchor for anchor in anchors if anchor.account == account]
     chain, attested = Chain(account, ours), Attested(database, account)
-    after = _read(database, account, chain, attested)
+    after = ""
+    for seal in seals.entries(database, account):
+        attested.compare(seal, believed=chain.follow(seal))
+        advance(len(named(seal)))
+        after = seal["_id"]
     stored = attested.stored()
     pending = attested.pending()
-    _read(database, account, chain, attested, after)
+    for seal in seals.entries(database, account, after):
+        attested.compare(seal, believed=chain.follow(seal))
     chain.end()
     unsealed = stored.without(attested.named)
     findings = chain.findings
@@ -72,6 +85,12 @@ def check(database: Database[Document], account: str, anchors: Iterable[Anchor] 
     )
 
 
+def count(database: Database[Document], account: str) -> int:
+    """About how many places the log of *account* names: those that are stored."""
+    with translated():
+        return database.placements.count_documents({"account": account, "state": "stored"})
+
+
 def anchor(database: Database[Document], account: str, now: datetime) -> Anchor | None:
     """Return the anchor of *account* as of *now*, None when it has no log; raise Broken when that is not whole."""
     chain = Chain(account)
@@ -80,10 +99,3 @@ def anchor(database: Database[Document], account: str, now: datetime) -> Anchor 
     for finding in chain.findings:
         raise Broken(f"{finding}; to see all of it, run: ingestd verify --chain {account}")
     return Anchor(account, chain.number, chain.hash, chain.places, now) if chain.hash else None
-
-
-def _read(database: Database[Document], account: str, chain: Chain, attested: Attested, after: str = "") -> str:
-    for seal in seals.entries(database, account, after):
-        attested.compare(seal, believed=chain.follow(seal))
-        after = seal["_id"]
-    return after

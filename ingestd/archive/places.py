@@ -12,9 +12,12 @@ from typing import Any
 
 from pymongo.database import Database
 
+from ..errors import IngestError
 from ..message import Place
+from ..store import mailboxes as store
 from ..store import seals
 from ..store.database import translated
+from ..store.memory import Memory
 from ..uidset import UIDSet
 
 Document = dict[str, Any]
@@ -22,6 +25,10 @@ Key = tuple[int, int]  # the number of an epoch, and its UIDVALIDITY
 
 FACTS = dict.fromkeys(("epoch", "uid", "state", "message", "digest", "next_try"), 1)
 PREFIX = re.compile(r".*;UIDVALIDITY=(\d{1,10})(?:;EPOCH=(\d{1,9}))?/", re.DOTALL)  # of the `_id` of a place
+
+
+class Unreadable(IngestError):
+    """What is remembered of a mailbox makes no sense: somebody else has written there."""
 
 
 @dataclass(slots=True)
@@ -36,7 +43,7 @@ class Places:
 
     def expect(self, place: Document) -> None:
         """Note when an open attempt is due."""
-        if place["state"] == "fetching" and (due := place.get("next_try")):
+        if place["state"] == "fetching" and isinstance(due := place["next_try"], datetime):
             self.next_try = min(self.next_try or due, due)
 
     @property
@@ -51,6 +58,10 @@ class Ledger:
     epochs: dict[Key, Places] = field(default_factory=lambda: defaultdict(Places))
     maildrop: Counter[str] = field(default_factory=Counter)  # what came over POP3, where there are no UIDs: by state
     contradictory: list[str] = field(default_factory=list)  # `_id`s; they count for nothing
+
+    @property
+    def any(self) -> bool:
+        return bool(self.epochs or self.maildrop or self.contradictory)
 
 
 def ledger(database: Database[Document], account: str, mailbox: str) -> Ledger:
@@ -75,18 +86,28 @@ def ledger(database: Database[Document], account: str, mailbox: str) -> Ledger:
     return found
 
 
+def memory(database: Database[Document], account: str, mailbox: str) -> Memory | None:
+    """Return *mailbox* as the last pass left it, None when there was none; raise Unreadable."""
+    try:
+        found = store.last(database, account, mailbox)
+        return found if found and found.epoch.place(0).id else None
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Unreadable(f"{account}/{mailbox}: {type(error).__name__}") from error
+
+
 def accounts(database: Database[Document]) -> list[str]:
     """Return the names of all accounts of which anything is stored."""
     with translated():
         served = {found["_id"] for found in database.accounts.find({}, {"_id": 1})}
-        remembered = {found["account"] for found in database.mailboxes.find({}, {"account": 1})}
+        remembered = {found["_id"].partition("/")[0] for found in database.mailboxes.find({}, {"_id": 1})}
     return sorted(served.union(remembered, seals.accounts(database), _distinct(database, {}, "account")))
 
 
 def mailboxes(database: Database[Document], account: str) -> list[str]:
     """Return the names of all mailboxes of *account* of which anything is known."""
     with translated():
-        remembered = {found["mailbox"] for found in database.mailboxes.find({"account": account}, {"mailbox": 1})}
+        ours = {"_id": {"$gt": f"{account}/", "$lt": f"{account}0"}}  # "0" is what follows "/"
+        remembered = {found["_id"].partition("/")[2] for found in database.mailboxes.find(ours, {"_id": 1})}
     return sorted(remembered.union(_distinct(database, {"account": account}, "mailbox")))
 
 
@@ -113,6 +134,6 @@ def _key_of(account: str, mailbox: str, prefix: str) -> Key | None:
 
 def _consistent(place: Document, account: str) -> bool:
     """Whether all is there that a placement says, and what is stored is named by its digest."""
-    if not FACTS.keys() <= place.keys():
+    if not FACTS.keys() <= place.keys() or not isinstance(place["state"], str):
         return False
     return bool(place["state"] != "stored" or place["message"] == f"{account}:{place['digest']}")

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pymongo.database import Database
 
-from ..store.blobs import CHUNK_SIZE
+from ..store.blobs import ALIVE, CHUNK_SIZE
 from ..store.database import translated
 from ..store.messages import Parse
 from . import rebuild
@@ -63,6 +63,10 @@ def joined(reads: Iterable[Read]) -> Read:
 def blob_damage(database: Database[Document], digest: str) -> str | None:
     """What is wrong with the blob *digest*; None when it is whole."""
     found, length = sha256(), CHUNK_SIZE
+    with translated():
+        cut = database["blobs.files"].find_one({"_id": digest, "chunkSize": {"$ne": CHUNK_SIZE}}, {"_id": 1})
+    if cut:
+        return "its chunk size is another one"
     try:
         for piece in rebuild.blob(database, digest):
             if length != CHUNK_SIZE:
@@ -82,11 +86,14 @@ def _messages(database: Database[Document], ids: tuple[str, ...]) -> Iterator[Ou
         facts = {"account": 1, "size_bytes": 1}
         found = list(database.messages.find({"_id": {"$in": list(ids)}}, facts))
     for message in found:
-        size_bytes, damage = message.get("size_bytes") or 0, _damage(database, message)
-        if damage is None:
-            yield size_bytes, None
-        elif _relied_on(database, message):
-            yield size_bytes, Finding("message_damaged", message["_id"], damage)
+        damage = _damage(database, message)
+        if damage and not _relied_on(database, message):
+            continue
+        # Looked at again, since it may just have been finished: it is whole from the moment that it is relied on.
+        if damage and (damage := _damage(database, message)):
+            yield message.get("size_bytes") or 0, Finding("message_damaged", message["_id"], damage)
+        else:
+            yield message.get("size_bytes") or 0, None
 
 
 def _damage(database: Database[Document], message: Document) -> str | None:
@@ -110,12 +117,20 @@ def _relied_on(database: Database[Document], message: Document) -> bool:
 
 def _blobs(database: Database[Document], ids: tuple[str, ...]) -> Iterator[Outcome]:
     for digest in ids:
-        damage = blob_damage(database, digest)
-        with translated():
-            file = database["blobs.files"].find_one({"_id": digest})
-        # A file that is dying is being written or deleted, and nobody relies on it.
-        if file is None or "dying" in file:
+        if (length := _length(database, digest)) is None:
             continue
-        if damage is None and file.get("chunkSize") != CHUNK_SIZE:
-            damage = "its chunk size is another one"
-        yield int(file["length"]), Finding("blob_damaged", digest, damage) if damage else None
+        damage = blob_damage(database, digest)
+        # Looked at again, since it may have been deleted just then, and uploaded anew.
+        if damage and (length := _length(database, digest)) is None:
+            continue
+        if damage and (damage := blob_damage(database, digest)):
+            yield length, Finding("blob_damaged", digest, damage)
+        else:
+            yield length, None
+
+
+def _length(database: Database[Document], digest: str) -> int | None:
+    """What a blob says it has; None for one that is dying, or gone: it is being written or deleted."""
+    with translated():
+        file = database["blobs.files"].find_one({"_id": digest, **ALIVE}, {"length": 1})
+    return int(file.get("length") or 0) if file else None

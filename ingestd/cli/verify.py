@@ -177,7 +177,8 @@ class Check:
         """Follow the log of an account, and hold it against the ledger and *anchors*."""
         from ..archive import log
 
-        found = log.check(self.database, name, anchors)
+        with self.session.output.progress(f"{name}: held against the log", log.count(self.database, name)) as progress:
+            found = log.check(self.database, name, anchors, progress.advance)
         self.report.logs.append(found)
         self.report.findings.merge(found.findings)
 

@@ -354,6 +354,18 @@ def test_a_mailbox_whose_memory_was_removed_is_named(bench: Bench) -> None:
     assert text.startswith("work/INBOX: what is remembered of it is missing")
 
 
+@pytest.mark.parametrize("change", [{"selected": "all of them"}, {"left_out": None}, {"epoch": None}, {"done": 7}])
+def test_a_mailbox_whose_memory_makes_no_sense_is_named(bench: Bench, change: Document) -> None:
+    mailbox = mailbox_of(2)
+    bench.run(mailbox)
+    remember(bench, **change)
+
+    ((kind, text),) = findings(accounted(bench, mailbox))
+
+    assert kind == "no_memory"
+    assert text.startswith("work/INBOX: what is remembered of it cannot be read")
+
+
 def test_very_many_uids_are_told_in_short_and_are_all_there(bench: Bench) -> None:
     mailbox = mailbox_of(2)
     bench.run(mailbox)

@@ -130,6 +130,26 @@ def test_what_contradicts_the_rest_is_named(any_database: Store, collection: str
     assert (kind, changed) in {(finding.kind, finding.what) for finding in taken(any_database).findings}
 
 
+@pytest.mark.parametrize(
+    ("collection", "change"),
+    [
+        ("messages", {"blobs": None}),
+        ("messages", {"blobs": [7, {"a": 1}]}),
+        ("messages", {"size_bytes": "many"}),
+        ("originals", {"raw": 7}),
+        ("placements", {"digest": None, "history": "none"}),
+        ("seals", {"places": [7]}),
+        ("seals", {"places": 7}),
+    ],
+)
+def test_what_makes_no_sense_stops_nothing(any_database: Store, collection: str, change: Document) -> None:
+    one, _ = store(any_database, mail(1), with_file(FILE))
+    ids = {"messages": one, "originals": one, "placements": place_of(any_database, one), "seals": "work/00000001"}
+    any_database[collection].update_one({"_id": ids[collection], "account": "work"}, {"$set": change})
+
+    assert taken(any_database).places == 2
+
+
 @pytest.mark.parametrize("step", ["parsed", "blobs", "originals", "messages", "placements"])
 def test_what_a_killed_pass_leaves_is_no_damage(any_database: Store, step: str) -> None:
     store(any_database, mail(1))

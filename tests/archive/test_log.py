@@ -193,6 +193,8 @@ def test_a_placement_that_is_made_to_say_it_was_replaced_is_named(kept: Store) -
         {"places": []},
         {"places": [{"_id": "x"}]},
         {"places": None},
+        {"places": 7},
+        {"places": ["x", 7, {"_id": 7}]},
         {"previous": None},
         {"hash": "0" * 64},
     ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
-from ingestd.archive import rereading
+from ingestd.archive import rebuild, rereading
 from ingestd.archive.bookmark import Bookmark, Progress
 from ingestd.archive.finding import Finding
 from ingestd.archive.rereading import Job, Position, Sample, Stretch, stretches
@@ -141,6 +141,27 @@ def test_what_a_killed_pass_has_not_finished_is_no_damage(any_database: Store, s
     any_database["blobs.chunks"].delete_many({"n": 2})
 
     assert findings(read(any_database)) == []
+
+
+def test_what_is_finished_while_it_is_read_is_no_damage(any_database: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    contents = (with_file(CHUNKS), mail(1))
+    with pytest.raises(StoreUnavailable):
+        store(any_database, *contents, fail_at="messages")
+    ids = tuple(found["_id"] for found in any_database.messages.find({}, {"_id": 1}))
+    blob = rebuild.blob
+
+    def busy(database: Store, digest: str) -> Iterator[bytes]:
+        monkeypatch.setattr(rebuild, "blob", blob)
+        try:
+            yield from blob(database, digest)  # which is not whole yet
+        finally:
+            store(any_database, *contents)
+
+    monkeypatch.setattr(rebuild, "blob", busy)
+
+    done = Reading("messages", ids)(any_database, parse, lambda step: None)
+
+    assert (done.count, done.findings) == (2, ())
 
 
 def test_what_cannot_be_read_at_all_is_named_and_the_others_are_read(any_database: Store) -> None:
