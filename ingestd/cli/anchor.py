@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
-from ..archive.finding import Finding
 from ..errors import IngestError, Refused
 from .choice import StoreUri, configured, stored_or_configured
 from .command import FINDING, KEEP, Session, command
+from .kept import ENDING, minisign, signature_of
 
 if TYPE_CHECKING:
     from ..archive.anchors import Anchor
-    from ..archive.minisign import PublicKey, SecretKey
-
-Document = dict[str, Any]
+    from ..archive.minisign import SecretKey
 
 KINDS = ("file", "credential", "env", "command")
-ENDING = ".jsonl"
-SIZE_LIMIT = 16 << 20  # bytes of a file that is read; an anchor has about 200
 
 Accounts = Annotated[
     list[str] | None, typer.Argument(metavar="ACCOUNT", help="Only these accounts.", show_default=False)
@@ -104,11 +98,15 @@ def _write(session: Session, taken: Sequence[Anchor], to: Path, key: SecretKey |
     content = "".join(f"{each.line}\n" for each in taken).encode()
     if key is not None:
         # First, so that there is never a file whose signature is still to come.
-        _create(_signature_of(path), key.sign(content, f"anchors of ingestd, {at:%Y-%m-%d %H:%M:%S} UTC").encode())
+        _create(signature_of(path), key.sign(content, f"anchors of ingestd, {at:%Y-%m-%d %H:%M:%S} UTC").encode())
     _create(path, content)
     names = [each.account for each in taken]
     said = {"file": path, "signed": key is not None, "accounts": names}
-    session.output.emit(said, f"{path}: {len(names):,} anchors{', signed' if key else ''}")
+    session.output.emit(said, f"{path}: {_many(len(names))}{', signed' if key else ''}")
+
+
+def _many(count: int) -> str:
+    return f"{count:,} anchor{'s' if count != 1 else ''}"
 
 
 def _create(path: Path, content: bytes, mode: int = 0o644) -> None:
@@ -121,15 +119,11 @@ def _create(path: Path, content: bytes, mode: int = 0o644) -> None:
         raise Refused(f"{path}: {error.strerror}; name a new file") from error
 
 
-def _signature_of(path: Path) -> Path:
-    return path.with_name(f"{path.name}.minisig")
-
-
 # --- keys
 
 
 def _make_key(session: Session, path: Path) -> None:
-    key = _minisign().SecretKey.new()
+    key = minisign().SecretKey.new()
     _create(path, f"{key.text}\n".encode(), 0o600)
     public = key.public.text
     said = f"{path}: a new secret key, for you alone\npublic key, to check signatures with: {public}"
@@ -146,81 +140,4 @@ def _secret_key(reference: str) -> SecretKey:
         )
     what = tuple(shlex.split(value)) if kind == "command" else value
     secret = SecretReference(cast(Literal["file", "credential", "command", "env"], kind), what)
-    return cast("SecretKey", _minisign().SecretKey.parse(secret.resolve()))
-
-
-def _public_key(text: str) -> PublicKey:
-    """*text* is the key, or names the file that holds it."""
-    path = Path(text)
-    found = path.read_text(errors="replace") if path.is_file() and path.stat().st_size < 4096 else text
-    return cast("PublicKey", _minisign().PublicKey.parse(found))
-
-
-def _minisign() -> ModuleType:
-    try:
-        from ..archive import minisign
-    except ImportError as error:
-        raise Refused("signatures need the package cryptography: pip install 'ingestd[sign]'") from error
-    return minisign
-
-
-# --- for those who check
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """The anchors that were kept, and what is wrong with their signatures."""
-
-    anchors: tuple[Anchor, ...]
-    findings: tuple[Finding, ...]
-
-
-def kept(paths: Sequence[Path], public_key: str | None) -> Kept:
-    """Read the anchors in *paths*, of which each file must be signed if there is a *public_key*; raise Refused."""
-    from ..archive.anchors import read
-
-    if public_key is not None and not paths:
-        raise Refused("--public-key: only with --anchor")
-    key = None if public_key is None else _public_key(public_key)
-    anchors: list[Anchor] = []
-    findings: list[Finding] = []
-    for path in (file for named in paths for file in _files(named)):
-        content = _content(path)
-        if key is not None and (doubt := _unsigned(path, content, key)):
-            findings.append(doubt)
-        else:
-            anchors += read(content, path)
-    return Kept(tuple(anchors), tuple(findings))
-
-
-def _files(path: Path) -> Iterator[Path]:
-    if not path.is_dir():
-        yield path
-        return
-    found = sorted(path.glob(f"*{ENDING}"))
-    if not found:
-        raise Refused(f"{path}: no file there ends in {ENDING}; name the anchors, or where they are")
-    yield from found
-
-
-def _content(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            content = file.read(SIZE_LIMIT + 1)
-    except OSError as error:
-        raise Refused(f"{path}: {error.strerror}; name a file that `ingestd anchor` wrote") from error
-    if len(content) > SIZE_LIMIT:
-        raise Refused(f"{path}: too large for anchors; name a file that `ingestd anchor` wrote")
-    return content
-
-
-def _unsigned(path: Path, content: bytes, key: PublicKey) -> Finding | None:
-    """Why a file cannot be believed, if so."""
-    try:
-        signature = _signature_of(path).read_text(errors="replace")
-        key.check(content, signature)
-    except OSError:
-        return Finding("anchor_unsigned", str(path), "there is no signature beside it")
-    except IngestError as error:
-        return Finding("anchor_unsigned", str(path), str(error))
-    return None
+    return cast("SecretKey", minisign().SecretKey.parse(secret.resolve()))

@@ -14,9 +14,9 @@ import typer
 
 from ..errors import Refused
 from . import verdict
-from .anchor import kept
 from .choice import StoreUri, configured, stored_or_configured
 from .command import FINDING, INTERRUPTED, KEEP, Session, command
+from .kept import kept
 from .verdict import Report
 
 if TYPE_CHECKING:

@@ -243,50 +243,6 @@ def test_a_log_that_was_changed_is_found_out_in_a_dump_restored_elsewhere(
     assert "\nseal_changed: work/00000001: what it says does not give its hash\n" in changed.stdout
 
 
-def test_an_end_that_was_cut_off_is_found_out_by_a_signed_anchor(kept: Site, database: Store, tmp_path: Path) -> None:
-    client = kept.client()
-    client.append("INBOX", b"Subject: last\r\n\r\nhello\r\n")
-    client.logout()
-    kept.once()
-    anchors = tmp_path / "anchors"
-    anchors.mkdir()
-    key = json.loads(kept.run("anchor", "--json", "--new-key", str(tmp_path / "anchor.key")).stdout)["public_key"]
-    words = ("--offline", "--anchor", str(anchors), "--public-key", key)
-
-    taken = kept.run("anchor", "--to", str(anchors), "--sign", f"file:{tmp_path / 'anchor.key'}")
-    whole = report(kept, *words)
-    last = database.seals.find_one({"n": 2}) or {}
-    database.seals.delete_one({"_id": last["_id"]})
-    database.placements.delete_one({"_id": last["places"][0]["_id"], "account": "work"})
-    database.messages.delete_one({"_id": f"work:{last['places'][0]['digest']}", "account": "work"})
-    database.mailboxes.update_one({"_id": "work/INBOX"}, {"$set": {"done": f"1:{COUNT}"}})
-    cut_off = report(kept, *words, code=1)
-    (file,) = anchors.glob("*.jsonl")
-    file.write_bytes(file.read_bytes().replace(b'"seal": 2', b'"seal": 1'))
-    forged = report(kept, *words, code=1)
-
-    assert taken.stdout == f"{file}: 1 anchors, signed\n"
-    assert (whole["complete"], whole["logs"][0]["anchors"]) == (True, 1)
-    assert named(cut_off) == [("anchor_broken", "work/00000002")]
-    assert named(forged) == [("anchor_unsigned", str(file))]
-    assert kept.run("verify", "--offline", "--chain").returncode == 0
-
-
-def test_anchors_go_to_stdout_or_to_a_new_file(kept: Site, database: Store, tmp_path: Path) -> None:
-    file = tmp_path / "anchors.jsonl"
-
-    said = kept.run("anchor")
-    kept.run("anchor", "--to", str(file))
-    again = kept.run("anchor", "--to", str(file))
-    database.seals.update_one({"_id": "work/00000001"}, {"$set": {"token": 0}})
-    broken = kept.run("anchor")
-
-    assert json.loads(said.stdout)["hash"] == json.loads(file.read_text())["hash"]
-    assert (again.returncode, broken.returncode, broken.stdout) == (2, 1, "")
-    assert f"{file}: File exists; name a new file" in again.stderr
-    assert "ingestd: work/00000001: what it says does not give its hash" in broken.stderr
-
-
 # --- the bytes
 
 
