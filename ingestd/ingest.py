@@ -17,7 +17,7 @@ from typing import Protocol
 
 from .candidates import Candidates, Choice, Searchable, candidates
 from .flags import Flagged, follow
-from .message import Arrival, Place, Receipt
+from .message import Arrival, Place, Receipt, Twins
 from .reconcile import Listing, reconcile, unchanged
 from .spool import Lane, Spool
 from .store.ledger import Ledger
@@ -31,8 +31,13 @@ BATCH_COUNT = 100
 class Source(Listing, Searchable, Flagged, Protocol):
     """One open mailbox. It does one thing at a time; `fetch` has it until its iterator ends."""
 
-    def fetch(self, uids: UIDSet, lane: Lane, *, epoch: int, since: datetime | None = None) -> Iterator[Arrival]:
-        """Yield what became of each of *uids*, once, lowest first; bytes go to *lane*. Changes nothing there."""
+    def fetch(
+        self, uids: UIDSet, lane: Lane, *, epoch: int, since: datetime | None = None, twins: Twins | None = None
+    ) -> Iterator[Arrival]:
+        """Yield what became of each of *uids*, once, lowest first; bytes go to *lane*. Changes nothing there.
+
+        What has a twin among *twins* comes without its bytes.
+        """
 
     def acknowledge(self, uids: UIDSet, action: str) -> None:
         """Do *action* to the messages on the server; those that are gone are no error."""
@@ -96,7 +101,7 @@ def ingest(mailbox: Source, ledger: Ledger, sink: Sink, spool: Spool, wanted: Wa
     if lasting:
         ledger.leave_out(plan.left_out, plan.present)
     yield plan
-    fetch = partial(arrivals, mailbox, ledger.memory, due, since)
+    fetch = partial(arrivals, mailbox, ledger, due, since)
     with spool.lane(mailbox.abort) as lane:
         for batch, receipts in sink.store(lane.batches(fetch, BATCH_BYTES, BATCH_COUNT)):
             recorded = ledger.record(batch, receipts, lasting=lasting)
@@ -132,11 +137,11 @@ def planned(found: Candidates, memory: Memory, due: UIDSet) -> Plan:
     return Plan(found.present, done, selected, {why: uids for why, uids in rest.items() if uids}, due)
 
 
-def arrivals(mailbox: Source, memory: Memory, due: UIDSet, since: datetime | None, lane: Lane) -> Iterator[Arrival]:
+def arrivals(mailbox: Source, ledger: Ledger, due: UIDSet, since: datetime | None, lane: Lane) -> Iterator[Arrival]:
     """Fetch what is *due*: new mail from *since* on, and whatever lies now where something else is known to lie."""
-    again = memory.doubts.fetch & due
-    yield from mailbox.fetch(due - again, lane, epoch=memory.epoch.number, since=since)
-    yield from mailbox.fetch(again, lane, epoch=memory.epoch.number)
+    epoch, again = ledger.memory.epoch.number, ledger.memory.doubts.fetch & due
+    yield from mailbox.fetch(due - again, lane, epoch=epoch, since=since, twins=ledger.twins)
+    yield from mailbox.fetch(again, lane, epoch=epoch)
 
 
 def acknowledge(mailbox: Source, ledger: Ledger, wanted: Wanted) -> None:

@@ -6,12 +6,15 @@ Everything here is a value: frozen, comparable, and free of I/O.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 from urllib.parse import quote
 
-from .raw import Content
+from .errors import Unavailable
+from .raw import Content, Raw
 
 Via = Literal["imap", "pop3", "import", "lmtp"]
 SAFE = "/ &=~!$'()*+,:@"  # what stands in a place as it is
@@ -81,6 +84,28 @@ class Metadata:
     labels: tuple[str, ...] = ()
     internal_date: datetime | None = None  # aware, UTC
     size_bytes: int | None = None  # RFC822.SIZE: a check, not truth
+    object_id: str | None = None  # EMAILID (RFC 8474) or X-GM-MSGID: the same in all mailboxes of the account
+
+
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """A stored message that is the same as one in a mailbox, as that says."""
+
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Bytes that the store has already, so that they did not come again."""
+
+    size_bytes: int
+
+    @contextmanager
+    def open(self) -> Iterator[Raw]:
+        """Raise Unavailable: who needs them finds the message gone from the store, and the next pass brings it."""
+        raise Unavailable("a message that was stored a moment ago is not whole any more; try again")
+        yield
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +120,12 @@ class RawMessage:
     labels: tuple[str, ...] = ()
     via: Via = "imap"
     server_size_bytes: int | None = None  # RFC822.SIZE: a check, not truth
+    object_id: str | None = None
+
+    @property
+    def fetched(self) -> bool:
+        """Whether its bytes came from the mailbox; else they are in the store, since it has a twin there."""
+        return not isinstance(self.content, Kept)
 
     @property
     def id(self) -> str:
@@ -128,6 +159,7 @@ class LeftOut:
 
 
 Arrival = RawMessage | Vanished | Failed | LeftOut
+Twins = Callable[[Sequence[Metadata]], Mapping[int, Twin]]  # finds the stored ones of messages, by UID
 
 
 # --- as it is understood

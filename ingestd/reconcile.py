@@ -137,7 +137,7 @@ class Comparison:
     """What came of comparing messages with what is known of them."""
 
     compared: UIDSet
-    changed: UIDSet  # INTERNALDATE or size is not what it was
+    changed: UIDSet  # INTERNALDATE, size or object id is not what it was
     other: UIDSet  # nothing is what it was, as far as the mailbox tells
 
     @property
@@ -158,7 +158,8 @@ def compared(said: Mapping[int, Metadata], known: Mapping[int, Metadata]) -> Com
 def _differs(said: Metadata, known: Metadata) -> list[bool]:
     """For each fact that both tell, whether it differs. One alone may: some servers estimate sizes or move dates."""
     facts = ((said.internal_date, known.internal_date), (said.size_bytes, known.size_bytes))
-    return [a != b for a, b in facts if a is not None and b is not None]
+    ids = {said.object_id, known.object_id} - {None}  # the same id is no proof: another server may have given it
+    return [a != b for a, b in facts if a is not None and b is not None] + [True] * (len(ids) == 2)
 
 
 def absences(before: Absent, done: UIDSet, present: UIDSet, now: datetime, *, whole: bool) -> Absent:

@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Self
 
 from .errors import Refused, Unavailable
-from .message import Arrival, RawMessage
+from .message import Arrival, Kept, RawMessage
 from .raw import Content, InMemory, OnDisk
 from .steps import step
 
@@ -242,6 +242,8 @@ class Lane:
         return len(self._waiting) >= count or sum(map(_size, self._waiting)) >= size_bytes
 
     def _drop(self, content: Content) -> None:
+        if isinstance(content, Kept):
+            return
         if isinstance(content, OnDisk):
             content.path.unlink(missing_ok=True)
             self._files.discard(content.path)
@@ -347,4 +349,4 @@ def _lock(descriptor: int) -> None:
 
 
 def _size(arrival: Arrival) -> int:
-    return arrival.content.size_bytes if isinstance(arrival, RawMessage) else 0
+    return arrival.content.size_bytes if isinstance(arrival, RawMessage) and arrival.fetched else 0

@@ -23,6 +23,7 @@ class Summary:
     selected: int = 0  # chosen, with what earlier passes left undone
     stored: int = 0  # new messages
     copies: int = 0  # places of messages that were stored already
+    linked: int = 0  # of the copies: not fetched, since the server says that they are the same
     vanished: int = 0  # expunged before we had the bytes
     failed: int = 0  # the server would not give them; tried again later
     quarantined: int = 0  # of the failed: not tried again
@@ -58,7 +59,9 @@ class Summary:
         self.replaced += len(done.replaced)
         self.parsed_partly += sum(receipt.status == "partial" for receipt in new)
         self.unparsed += sum(receipt.status == "failed" for receipt in new)
-        self.size_bytes += sum(a.content.size_bytes for a in done.batch if isinstance(a, RawMessage))
+        messages = [arrival for arrival in done.batch if isinstance(arrival, RawMessage)]
+        self.linked += sum(not message.fetched for message in messages)
+        self.size_bytes += sum(message.content.size_bytes for message in messages if message.fetched)
 
     def document(self, started_at: datetime, finished_at: datetime) -> dict[str, Any]:
         """The form kept in the mailbox's document."""

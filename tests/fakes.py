@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Self
 
-from ingestd.message import Arrival, Failed, LeftOut, Metadata, Numbers, Place, RawMessage, Vanished
-from ingestd.raw import InMemory
+from ingestd.message import Arrival, Failed, Kept, LeftOut, Metadata, Numbers, Place, RawMessage, Twins, Vanished
+from ingestd.raw import Content, InMemory
 from ingestd.spool import Lane
 from ingestd.uidset import UIDSet
 
@@ -51,6 +51,7 @@ class ListMailbox:
         self.asked: list[str] = []
         self.keywords: dict[int, tuple[str, ...]] = {}
         self.labels: dict[int, tuple[str, ...]] = {}
+        self.object_ids: dict[int, str] = {}
         self.modseq: int | None = None  # a number, and it counts its changes (CONDSTORE)
         self.modseqs: dict[int, int] = {}
         self.aborted = False
@@ -70,10 +71,7 @@ class ListMailbox:
     def look(self, uids: UIDSet) -> dict[int, Metadata]:
         self.asked.append("look")
         self.looked.append(uids)
-        return {
-            uid: Metadata(uid, self._flags(uid), (), self.dates[uid], len(self.messages[uid] or b""))
-            for uid in uids & UIDSet.of(self.messages)
-        }
+        return {uid: self._metadata(uid) for uid in uids & UIDSet.of(self.messages)}
 
     def flags(self, uids: UIDSet, since: int | None) -> dict[int, Metadata]:
         self.asked.append("flags")
@@ -112,7 +110,10 @@ class ListMailbox:
         found = UIDSet.of(matching[program])
         return found if within is None else found & within
 
-    def fetch(self, uids: UIDSet, lane: Lane, *, epoch: int, since: datetime | None = None) -> Iterator[Arrival]:
+    def fetch(
+        self, uids: UIDSet, lane: Lane, *, epoch: int, since: datetime | None = None, twins: Twins | None = None
+    ) -> Iterator[Arrival]:
+        known = twins([self._metadata(uid) for uid in uids if uid in self.messages]) if twins else {}
         for uid in uids:
             self.before_each(uid)
             place = Place(self.account, self.name, epoch, self.uidvalidity, uid)
@@ -120,6 +121,8 @@ class ListMailbox:
                 yield Vanished(place)
             elif since and self.dates[uid] < since:
                 yield LeftOut(place, "older_than_since")
+            elif twin := known.get(uid):
+                yield self._message(place, Kept(twin.size_bytes), twin.sha256)
             elif (content := self.messages[uid]) is None:
                 yield Failed(place, "the server broke off")
             else:
@@ -130,9 +133,16 @@ class ListMailbox:
         assert writer is not None
         writer.write(content)
         self.fetched.append(place.uid)
-        kept, digest = writer.keep()
-        date, flags = self.dates[place.uid], self._flags(place.uid)
-        return RawMessage(place, kept, digest, date, flags, server_size_bytes=len(content))
+        return self._message(place, *writer.keep())
+
+    def _message(self, place: Place, content: Content, digest: str) -> RawMessage:
+        said = self._metadata(place.uid)
+        facts = {"server_size_bytes": said.size_bytes, "object_id": said.object_id}
+        return RawMessage(place, content, digest, said.internal_date, said.flags, said.labels, **facts)
+
+    def _metadata(self, uid: int) -> Metadata:
+        size, labels = len(self.messages[uid] or b""), self.labels.get(uid, ())
+        return Metadata(uid, self._flags(uid), labels, self.dates[uid], size, self.object_ids.get(uid))
 
     def _flags(self, uid: int) -> tuple[str, ...]:
         return (*self.keywords.get(uid, ()), *(["\\Seen"] if uid in self.seen else []))

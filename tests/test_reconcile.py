@@ -133,6 +133,21 @@ def test_a_message_is_another_one_when_nothing_is_as_it_was(
     assert (str(found.changed), str(found.other)) == (changed, other)
 
 
+@pytest.mark.parametrize(("before", "now", "changed"), [("M1", "M2", "1"), ("M1", "M1", ""), (None, "M2", "")])
+def test_a_message_whose_id_is_another_one_has_changed(before: str | None, now: str, changed: str) -> None:
+    found = compared({1: Metadata(1, size_bytes=5, object_id=now)}, {1: Metadata(1, size_bytes=5, object_id=before)})
+
+    assert (str(found.changed), str(found.other)) == (changed, "")
+
+
+def test_the_same_id_does_not_make_a_message_the_same(bench: Bench) -> None:
+    known = {1: Metadata(1, internal_date=NOON, size_bytes=5, object_id="M1")}
+
+    found = compared({1: Metadata(1, internal_date=NOON.replace(year=2020), size_bytes=6, object_id="M1")}, known)
+
+    assert str(found.other) == "1"
+
+
 def test_a_mailbox_is_another_one_when_most_of_its_messages_are() -> None:
     half, more = UIDSet.span(1, 4), UIDSet.span(1, 5)
 
@@ -347,6 +362,20 @@ def test_what_an_epoch_left_unsealed_is_sealed_when_the_next_begins(bench: Bench
     assert unsealed == []
     assert bench.sealed() == bench.state()[0]
     assert len(bench.sealed()) == 4
+
+
+def test_a_mailbox_that_an_earlier_version_remembered_goes_on(bench: Bench) -> None:
+    box = mailbox(1, 2)
+    bench.run(box)
+    added = ("rebound", "visited", "met_at", "absent", "doubts", "uidnext", "followed", "looked")
+    bench.database.mailboxes.update_one({}, {"$unset": dict.fromkeys(added, "")})
+    bench.database.placements.update_many({}, {"$unset": {"object_id": ""}})
+    box.deliver(mail(3))
+
+    bench.run(box)
+
+    assert box.fetched == [1, 2, 3]
+    assert memory(bench)["absent"] == Absent().document
 
 
 def test_a_limit_does_not_keep_a_pass_from_reconciling(bench: Bench) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..message import Arrival, Metadata, Numbers, Place, RawMessage, Vanished
+from ..message import Arrival, Metadata, Numbers, Place, RawMessage, Twins, Vanished
 from ..raw import OnDisk, pieces
 from ..spool import Lane
 from ..uidset import UIDSet
@@ -35,7 +35,9 @@ class FilesMailbox:
         """Return every UID: files have neither flags nor an INTERNALDATE to search by."""
         return self.listed() if within is None else self.listed() & within
 
-    def fetch(self, uids: UIDSet, lane: Lane, *, epoch: int, since: datetime | None = None) -> Iterator[Arrival]:
+    def fetch(
+        self, uids: UIDSet, lane: Lane, *, epoch: int, since: datetime | None = None, twins: Twins | None = None
+    ) -> Iterator[Arrival]:
         for uid in uids:
             place = Place(self.account, self.name, epoch, self.numbers.uidvalidity, uid)
             try:

@@ -18,7 +18,7 @@ from typing import Self
 from imapclient.imap_utf7 import encode as modified_utf7
 
 from ..errors import Refused, Unavailable
-from ..message import Arrival, Metadata, Numbers, Place
+from ..message import Arrival, Metadata, Numbers, Place, Twins
 from ..spool import Lane
 from ..uidset import UIDSet
 from .imap_answers import (
@@ -227,8 +227,10 @@ class ImapMailbox:
         # Some servers give more than what was asked for.
         return found & within
 
-    def fetch(self, uids: UIDSet, lane: Lane, *, epoch: int, since: datetime | None = None) -> Iterator[Arrival]:
-        """Yield what becomes of each of *uids*, in ascending order, with the bytes in *lane*.
+    def fetch(
+        self, uids: UIDSet, lane: Lane, *, epoch: int, since: datetime | None = None, twins: Twins | None = None
+    ) -> Iterator[Arrival]:
+        """Yield what becomes of each of *uids*, in ascending order, with the bytes in *lane*; not those of *twins*.
 
         Blocks while the spool is full. A message that the server will not give is a value (`Failed`); raises
         Unavailable when the connection cannot be made again. Until the iterator ends, it owns the connection.
@@ -238,7 +240,7 @@ class ImapMailbox:
             return Place(self.account, self.name, epoch, self.uidvalidity, uid)
 
         with self._account.undivided(self.what):
-            yield from Fetch(self, lane, place, since).arrivals(uids)
+            yield from Fetch(self, lane, place, since, twins).arrivals(uids)
 
     def abort(self) -> None:
         """End a `fetch` that runs in another thread, even while it waits for the server. Nothing works after it."""

@@ -34,6 +34,7 @@ _TAGGED = re.compile(rb"(OK|NO|BAD)(?: +\[([A-Za-z0-9-]+)[^\]]*\])?(?: .*)?", re
 _ESEARCH = re.compile(rb'\* ESEARCH(?: \(TAG "?([^") ]*)"?\))?( UID)?((?: [^ ]+ [^ ]+)*) *', re.I)
 _CODE = re.compile(rb"\* OK \[(UIDVALIDITY|UIDNEXT|PERMANENTFLAGS|HIGHESTMODSEQ) ([^\]]*)\]", re.I)
 _STREAMED = re.compile(rb"\* \d{1,10} FETCH \(UID (\d{1,10}) BODY\[\] \{0\}", re.I)
+_OBJECT_ID = re.compile(r"[A-Za-z0-9_-]{1,255}")  # RFC 8474, 4
 _EXISTS = re.compile(rb"\* (\d{1,10}) EXISTS", re.I)
 # Broken beyond imapclient's own ProtocolError: it trusts that what it takes apart has the usual types.
 NONSENSE = (ProtocolError, ValueError, TypeError, AttributeError, IndexError, AssertionError, RecursionError)
@@ -278,7 +279,16 @@ def _metadata(uid: int, items: Mapping[bytes, Any]) -> Metadata:
         labels=tuple(sorted({mailbox_name(label.encode("utf-8")) for label in _words(items.get(b"X-GM-LABELS"))})),
         internal_date=_utc(items.get(b"INTERNALDATE")),
         size_bytes=size if isinstance(size, int) else None,
+        object_id=_object_id(items),
     )
+
+
+def _object_id(items: Mapping[bytes, Any]) -> str | None:
+    """X-GM-MSGID, a number, or EMAILID, a word in parentheses."""
+    number, words = items.get(b"X-GM-MSGID"), tuple(_words(items.get(b"EMAILID")))
+    if isinstance(number, int):
+        return str(number)
+    return words[0] if len(words) == 1 and _OBJECT_ID.fullmatch(words[0]) else None
 
 
 def _words(values: Any) -> Iterator[str]:

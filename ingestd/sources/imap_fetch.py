@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ..errors import Unavailable
-from ..message import Arrival, Failed, LeftOut, Metadata, Place, RawMessage, Vanished
+from ..message import Arrival, Failed, Kept, LeftOut, Metadata, Place, RawMessage, Twin, Twins, Vanished
+from ..raw import Content
 from ..spool import Lane
 from ..uidset import UIDSet
 from .imap_answers import Answer, metadata, refusal
@@ -53,9 +54,14 @@ class Fetch:
     """One run over a mailbox. Its `arrivals` own the connection until they end."""
 
     def __init__(
-        self, connection: Connection, lane: Lane, place: Callable[[int], Place], since: datetime | None = None
+        self,
+        connection: Connection,
+        lane: Lane,
+        place: Callable[[int], Place],
+        since: datetime | None = None,
+        twins: Twins | None = None,
     ) -> None:
-        self._connection, self._lane, self._place, self._since = connection, lane, place, since
+        self._connection, self._lane, self._place, self._since, self._twins = connection, lane, place, since, twins
         self._trust = TRUST
         self._waiting: deque[_Wanted | Arrival] = deque()  # not asked for yet
         self._line: deque[_Asked | Arrival] = deque()  # asked for, in order
@@ -88,8 +94,9 @@ class Fetch:
             yield from self._planned(half)
             yield from self._planned(chunk - half)
         else:
+            twins = self._twins([message for message in known.values() if message.object_id]) if self._twins else {}
             for uid in chunk:
-                yield self._plan(uid, known.get(uid))
+                yield self._plan(uid, known.get(uid), twins.get(uid))
 
     def _metadata(self, chunk: UIDSet) -> dict[int, Metadata]:
         session = self._connection.session()
@@ -99,12 +106,12 @@ class Fetch:
             raise Broken("the server refused to tell about the message")
         return metadata(answer, chunk)
 
-    def _plan(self, uid: int, message: Metadata | None) -> _Wanted | Arrival:
+    def _plan(self, uid: int, message: Metadata | None, twin: Twin | None) -> _Wanted | Arrival:
         if message is None:
             return Vanished(self._place(uid))
         if self._since and message.internal_date and message.internal_date < self._since:
             return LeftOut(self._place(uid), "older_than_since")
-        return _Wanted(message)
+        return self._arrived(message, Kept(twin.size_bytes), twin.sha256) if twin else _Wanted(message)
 
     # --- bodies
 
@@ -186,7 +193,9 @@ class Fetch:
     def _kept(self, asked: _Asked) -> RawMessage:
         content, digest = asked.body.writer.keep()
         self._trust = min(TRUST, self._trust + EARNED)
-        message = asked.wanted.message
+        return self._arrived(asked.wanted.message, content, digest)
+
+    def _arrived(self, message: Metadata, content: Content, digest: str) -> RawMessage:
         return RawMessage(
             self._place(message.uid),
             content,
@@ -195,6 +204,7 @@ class Fetch:
             flags=message.flags,
             labels=message.labels,
             server_size_bytes=message.size_bytes,
+            object_id=message.object_id,
         )
 
     def _judged(self, asked: _Asked) -> Vanished:

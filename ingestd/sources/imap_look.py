@@ -39,7 +39,9 @@ Tell = Callable[[Connection, UIDSet], dict[int, T]]
 
 def items(capabilities: Collection[str]) -> bytes:
     """What to ask for, in the words of FETCH."""
-    return b" ".join([b"UID FLAGS INTERNALDATE RFC822.SIZE", *_labels(capabilities)])
+    gmail, objects = "X-GM-EXT-1" in capabilities, "OBJECTID" in capabilities
+    identity = [b"X-GM-MSGID"] if gmail else [b"EMAILID"] if objects else []
+    return b" ".join([b"UID FLAGS INTERNALDATE RFC822.SIZE", *_labels(capabilities), *identity])
 
 
 def _labels(capabilities: Collection[str]) -> list[bytes]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from pymongo.database import Database
@@ -51,7 +51,20 @@ def rebind(database: Database[Document], lease: Lease, host: str, user: str) -> 
     ours = {"account": lease.account, "token": {"$lte": lease.token}}
     with db.translated():
         database.mailboxes.update_many(ours, {"$set": {"rebound": True, "token": lease.token}})
-    _set(database, lease, {"$set": {"binding": {"host": host, "user": user}}})
+    binding = {"binding": {"host": host, "user": user}}
+    _set(database, lease, {"$set": binding, "$currentDate": {"object_ids_since": True}})
+
+
+def forget_object_ids(database: Database[Document], lease: Lease) -> None:
+    """Take no object id that was stored until now for one of the server from here on. Raises LeaseLost."""
+    _set(database, lease, {"$currentDate": {"object_ids_since": True}})
+
+
+def object_ids_since(database: Database[Document], account: str) -> datetime | None:
+    """Since when the object ids of what is stored are those of the server; None: always."""
+    with db.translated():
+        found = database.accounts.find_one({"_id": account}, {"object_ids_since": 1}) or {}
+    return found.get("object_ids_since")
 
 
 def note(

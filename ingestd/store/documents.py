@@ -161,6 +161,7 @@ def whereabouts(raw: RawMessage) -> Document:
         "flags": list(raw.flags),
         "labels": list(raw.labels),
         "internal_date": raw.internal_date,
+        "object_id": raw.object_id,
     }
 
 

@@ -36,6 +36,7 @@ INDEXES: dict[str, tuple[IndexModel, ...]] = {
         _index("account", "mailbox", "epoch", "uid", "state"),  # what is known of these UIDs
         _index("message"),  # where a message lies
         _index("account", "digest"),  # copies of one message
+        _index("account", "object_id", partialFilterExpression={"object_id": {"$type": "string"}}),  # twins
         _index("account", "mailbox", "next_try", partialFilterExpression={"state": "fetching"}),  # open attempts
         _index("account", "mailbox", "epoch", "uid", partialFilterExpression={"state": "quarantined"}),  # given up
         _index("account", "mailbox", "ack", partialFilterExpression={"ack": "pending"}),  # what to tell the server

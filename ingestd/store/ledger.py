@@ -9,10 +9,10 @@ from typing import Any
 
 from pymongo.database import Database
 
-from ..message import Arrival, Failed, LeftOut, Metadata, Numbers, Place, RawMessage, Receipt, Vanished
+from ..message import Arrival, Failed, LeftOut, Metadata, Numbers, Place, RawMessage, Receipt, Twin, Vanished
 from ..steps import step
 from ..uidset import UIDSet
-from . import mailboxes, placements, sightings
+from . import accounts, mailboxes, placements, sightings, twins
 from .leases import Lease
 from .memory import Absent, Doubts, Followed, Looked, Memory
 from .seals import Seals
@@ -51,8 +51,13 @@ class Ledger:
         """What the mailbox said about those of *uids* that are stored."""
         return placements.metadata(self._database, self.memory.epoch, uids)
 
+    def twins(self, wanted: Sequence[Metadata]) -> dict[int, Twin]:
+        """The stored messages that are the same as some of *wanted*, by UID. May be called from another thread."""
+        return twins.twins(self._database, self.memory.epoch.account, wanted)
+
     def begin_epoch(self, numbers: Numbers) -> None:
         """Know nothing of any UID from here on, since they stand for other messages than they did."""
+        accounts.forget_object_ids(self._database, self._lease)
         self._begin(self.memory.afresh(numbers.uidvalidity, numbers.uidnext))
 
     def first_listed(self, present: UIDSet) -> None:

@@ -19,6 +19,15 @@ from .memory import Absent, Doubts, Followed, Looked, Memory
 from .placements import Epoch
 
 Document = dict[str, Any]
+UNKNOWN: Document = {  # what a document lacks that an earlier version wrote
+    "rebound": False,
+    "visited": 0,
+    "absent": Absent().document,
+    "doubts": Doubts().document,
+    "uidnext": 0,
+    "followed": Followed().document,
+    "looked": None,
+}
 Since = date | timedelta | None  # a day, or so long before the day the mailbox is first seen; None: everything
 
 
@@ -59,7 +68,7 @@ def last(database: Database[Document], account: str, mailbox: str) -> Memory | N
     """Return *mailbox* as the last pass left it, whatever is configured now; None when there was none."""
     with db.translated():
         found = database.mailboxes.find_one({"_id": f"{account}/{mailbox}"})
-    return _read(found) if found else None
+    return _read({**UNKNOWN, "met_at": found["modified_at"], **found}) if found else None
 
 
 def _read(found: Document) -> Memory:
@@ -72,7 +81,7 @@ def _read(found: Document) -> Memory:
         selected=UIDSet.parse(found["selected"]),
         done=UIDSet.parse(found["done"]),
         left_out={reason: UIDSet.parse(uids) for reason, uids in found["left_out"].items()},
-        visited=int(found.get("visited", 0)),
+        visited=int(found["visited"]),
         absent=Absent.read(found["absent"]),
         doubts=Doubts.read(found["doubts"]),
         uidnext=int(found["uidnext"]),

@@ -47,7 +47,7 @@ def write(
     """
     now = datetime.now(UTC)
     distinct = {raw.id: raw for raw in reversed(batch)}  # the first of each
-    known = _known(database, distinct)
+    known = whole(database, distinct)
     with ExitStack() as opened:
         new = [
             _Opened.of(raw, opened.enter_context(raw.content.open()), parse)
@@ -186,8 +186,8 @@ class _Decoded:
             yield from transfer.decoded(raw, self.span)
 
 
-def _known(database: Database[Document], ids: Collection[str]) -> dict[str, set[str]]:
-    """Return the blobs of those messages of *ids* that are stored. One whose blobs are not all there is not known."""
+def whole(database: Database[Document], ids: Collection[str]) -> dict[str, set[str]]:
+    """Return the blobs of those messages of *ids* that are stored, with all their blobs."""
     with db.translated():
         found = {each["_id"]: set(each["blobs"]) for each in database.messages.find({"_id": {"$in": list(ids)}}, BLOBS)}
     there = blobs.present(database, set().union(*found.values()))

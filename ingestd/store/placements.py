@@ -139,6 +139,7 @@ def _record(place: Place, facts: Document, now: datetime, **first: Any) -> Updat
     where = {"mailbox": place.mailbox, "epoch": place.epoch, "uid": Int64(place.uid)}
     nothing = {"message": None, "digest": None, "size_bytes": None, "server_size_bytes": None, "internal_date": None}
     unknown: Document = {
+        "object_id": None,
         "flags": [],
         "labels": [],
         "via": "imap",
@@ -157,10 +158,13 @@ def _record(place: Place, facts: Document, now: datetime, **first: Any) -> Updat
 
 def metadata(database: Database[Document], epoch: Epoch, uids: UIDSet) -> dict[int, Metadata]:
     """Return what the mailbox said about those of *uids* that are stored."""
-    fields = {"uid": 1, "internal_date": 1, "server_size_bytes": 1}
+    fields = {"uid": 1, "internal_date": 1, "server_size_bytes": 1, "object_id": 1}
     return {
         int(found["uid"]): Metadata(
-            int(found["uid"]), internal_date=found["internal_date"], size_bytes=found["server_size_bytes"]
+            int(found["uid"]),
+            internal_date=found["internal_date"],
+            size_bytes=found["server_size_bytes"],
+            object_id=found.get("object_id"),  # an earlier version wrote none
         )
         for found in _stored(database, epoch, uids, fields)
     }

@@ -77,6 +77,7 @@ def everything(database: Store) -> Iterator[Store]:
         ledger.doubt(Doubts(fetch=UIDSet.of([302, 303])), 1000)
         again = [_raw(memory.epoch.place(302), b"Subject: another one\r\n\r\n")]
         ledger.record([*again, Failed(memory.epoch.place(303), "no answer")], _stored(database, again))
+        accounts.forget_object_ids(database, lease)
         ledger.follow({uid: Metadata(uid, ("$Later",), ("Home",)) for uid in (*range(1, 100), 301)})
         ledger.followed(Followed(7, UIDSet.of([1]), 8, NOW))
         ledger.looked(Numbers(9, 1000, 999, 7))
@@ -212,7 +213,7 @@ def _mail(place: Any) -> tuple[list[RawMessage], ...]:
     ]
     odd = [_raw(place(uid), path.read_bytes()) for uid, path in enumerate(ODD_MAIL, 201)]
     long = b"Bcc: ann@example.org\r\n\r\n" + b"All work and no play makes a long text.\r\n" * 30_000
-    odd.append(replace(_raw(place(301), long), labels=("Work",)))
+    odd.append(replace(_raw(place(301), long), labels=("Work",), object_id="M6d99ac3275bb4e"))
     odd.append(_raw(place(302), _forwarded_in_base64()))
     return usual, odd, [_raw(place(303), b"\x00" * 5_000)]
 

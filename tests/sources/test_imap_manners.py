@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from ingestd.errors import Refused, Unavailable
-from ingestd.message import RawMessage
+from ingestd.message import Metadata, RawMessage, Twin
 from ingestd.sources.imap import ImapAccount, ImapMailbox
 from ingestd.spool import Spool
 from ingestd.uidset import UIDSet
@@ -252,3 +252,49 @@ def test_a_name_that_no_command_can_hold_is_left_out(server: ImapScript, account
     answers(server, "LIST", b'* LIST () "/" A', b'* LIST () "/" {4}\r\nB\r\nC')
 
     assert account.mailboxes(["*"]) == ["A"]
+
+
+# --- ids that hold in all mailboxes
+
+
+@pytest.mark.parametrize(
+    ("capability", "item", "said", "object_id"),
+    [
+        ("OBJECTID", "EMAILID", b"EMAILID (M6d99ac3275bb4e)", "M6d99ac3275bb4e"),
+        ("OBJECTID", "EMAILID", b"EMAILID (0123)", "0123"),
+        ("OBJECTID", "EMAILID", b"EMAILID NIL", None),
+        ("OBJECTID", "EMAILID", b'EMAILID ("what is this?")', None),
+        ("X-GM-EXT-1", "X-GM-MSGID", b"X-GM-MSGID 18446744073709551615", "18446744073709551615"),
+        ("X-GM-EXT-1 OBJECTID", "X-GM-MSGID", b"X-GM-MSGID 7", "7"),
+        ("IDLE", "RFC822.SIZE", b"", None),
+    ],
+)
+def test_a_message_has_the_id_that_its_server_gives(
+    tmp_path: Path, capability: str, item: str, said: bytes, object_id: str | None
+) -> None:
+    with ImapScript({1: b"one"}, capabilities=f"IMAP4rev1 AUTH=PLAIN {capability}") as server:
+        answers(server, "UID FETCH 1 (UID FLAGS", b"* 1 FETCH (UID 1 FLAGS () %s)" % said)
+        with ImapAccount("work", server.account()) as account:
+            message = only_message(account.open("INBOX"), tmp_path)
+
+    assert message.object_id == object_id
+    (asked,) = [command for command in server.commands if command.startswith("UID FETCH 1 (UID FLAGS")]
+    assert asked.rstrip(")").split()[-1] == item
+
+
+def test_the_body_of_a_message_with_a_twin_is_not_asked_for(tmp_path: Path) -> None:
+    def twins(wanted: Sequence[Metadata]) -> dict[int, Twin]:
+        return {each.uid: Twin("ab" * 32, 3) for each in wanted if each.object_id == "M1"}
+
+    with ImapScript({1: b"one", 5: b"five"}, capabilities="IMAP4rev1 AUTH=PLAIN OBJECTID") as server:
+        lines = [b"* %d FETCH (UID %d FLAGS () RFC822.SIZE 3 EMAILID (M%d))" % (uid, uid, uid) for uid in (1, 5)]
+        answers(server, "UID FETCH 1,5 (UID FLAGS", *lines)
+        with ImapAccount("work", server.account()) as account, Spool(tmp_path) as spool, spool.lane() as lane:
+            found = account.open("INBOX").fetch(UIDSet.of([1, 5]), lane, epoch=1, twins=twins)
+            arrivals = {each.place.uid: each for each in found if isinstance(each, RawMessage)}
+            lane.release(arrivals.values())
+            assert spool.used.memory == 0
+
+    assert (arrivals[1].fetched, arrivals[1].sha256, arrivals[1].content.size_bytes) == (False, "ab" * 32, 3)
+    assert arrivals[5].fetched
+    assert [command for command in server.commands if "BODY" in command] == ["UID FETCH 5 (UID BODY.PEEK[])"]
