@@ -157,6 +157,29 @@ def test_a_command_that_never_arrives_is_sent_again(filled: Trial, store_proxy: 
     assert state.of(filled.site) == filled.undisturbed()
 
 
+def test_a_daemon_waits_for_a_store_that_refuses_connections_and_catches_up_by_itself(
+    filled: Trial, store_proxy: MongoProxy
+) -> None:
+    before = unread(filled)
+    filled.stored_through(store_proxy, account='after_store = "seen"\nevery = "1s"')
+    away: list[Any] = []
+
+    def go_away() -> None:
+        away.append(store_proxy.down())
+        away[0].__enter__()
+
+    store_proxy.towards_server = command("update", "messages", first(go_away))
+    daemon = filled.start("run")
+    until(lambda: filled.said().count("not served") >= 2)
+    told = before - unread(filled)
+    away[0].__exit__(None, None, None)
+    until(lambda: "stored mailbox" in filled.said())
+    daemon.kill()
+
+    assert (told, unread(filled)) == (0, 0)
+    assert state.of(filled.site) == filled.undisturbed()
+
+
 def test_a_store_that_is_killed_in_the_middle_of_a_pass_keeps_what_it_acknowledged(trial: Trial) -> None:
     need_embedded()
     trial.site.deliver([*mixed(), large()])
