@@ -13,21 +13,19 @@ import resource
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import CancelledError, Future
-from concurrent.futures import TimeoutError as Expired
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
-from threading import Lock
 from typing import Any, Protocol, TypeVar
 
-from pebble import ProcessExpired, ProcessPool
 from pymongo.database import Database
 
-from .errors import IngestError, StoreUnavailable, Unavailable
+from .errors import IngestError, Unavailable
 from .message import Arrival, Message, RawMessage, Receipt
 from .mime.parse import parse, unparsed
+from .pool import Died, Pool
 from .raw import Raw
 from .steps import step
 from .store import messages
@@ -108,7 +106,7 @@ class Sink:
 
     def _finished(self, batch: list[Arrival], future: Future[list[Receipt]]) -> Stored:
         try:
-            return batch, _result(future)
+            return batch, future.result()
         except IngestError:
             raise
         except Exception:  # noqa: BLE001 - it lies in one of the messages: each is tried alone, and told there
@@ -117,7 +115,7 @@ class Sink:
     def _alone(self, raw: RawMessage) -> list[Receipt]:
         job = Job((raw,), self.terms)
         try:
-            return _result(self.workers.submit(job))
+            return self.workers.submit(job).result()
         except IngestError:
             raise
         except Exception as error:  # noqa: BLE001 - kept in the document, and the mailbox goes on
@@ -125,7 +123,7 @@ class Sink:
 
     def _unparsed(self, job: Job) -> list[Receipt]:
         try:
-            return _result(self.workers.submit(job))
+            return self.workers.submit(job).result()
         except IngestError:
             raise
         except Exception as error:
@@ -138,13 +136,6 @@ def _given(batches: Batches) -> Iterator[list[Arrival] | Exception]:
         yield from batches
     except Exception as error:  # noqa: BLE001 - raised again
         yield error
-
-
-def _result(future: Future[T]) -> T:
-    try:
-        return future.result()
-    except CancelledError as error:
-        raise StoreUnavailable("store: a batch was not stored by the time we had to stop") from error
 
 
 @contextmanager
@@ -160,48 +151,8 @@ def started(count: int, settings: StoreSettings, memory_bytes: int, parse: Parse
             return
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__])
-        start = partial(ProcessPool, count, context=context, initializer=_initialise)
-        yield Processes(count, stack.enter_context(_ended(start(initargs=(settings, memory_bytes, parse)))))
-
-
-@contextmanager
-def _ended(pool: ProcessPool) -> Iterator[ProcessPool]:
-    try:
-        yield pool
-    except BaseException:
-        pool.stop()
-        raise
-    else:
-        pool.close()
-    finally:
-        pool.stop()
-        pool.join()
-
-
-class Processes:
-    """A pool of worker processes."""
-
-    def __init__(self, count: int, pool: ProcessPool) -> None:
-        self.count, self._pool = count, pool
-        self._under_way: set[Future[Any]] = set()
-        self._given_up = False
-        self._lock = Lock()
-
-    def submit(self, task: Task[T]) -> Future[T]:
-        with self._lock:
-            if self._given_up:
-                raise StoreUnavailable("store: told to stop")
-            future: Future[T] = self._pool.schedule(_work, args=(task,), timeout=BATCH_SECONDS)
-            self._under_way.add(future)
-        future.add_done_callback(self._under_way.discard)
-        return future
-
-    def give_up(self) -> None:
-        with self._lock:
-            self._given_up = True
-            under_way = list(self._under_way)
-        for future in under_way:
-            future.cancel()  # pebble kills the worker; its writes are there or not, as after any crash
+        make = partial(_worker, settings, memory_bytes, parse)
+        yield stack.enter_context(Pool(count, context, make, BATCH_SECONDS))
 
 
 class InProcess:
@@ -229,29 +180,17 @@ class _Worker:
 
     def __init__(self, stack: ExitStack, settings: StoreSettings, parse: Parse) -> None:
         self._database = stack.enter_context(connected(settings))
-        self._parse = parse
+        self._stack, self._parse = stack, parse  # the connection ends with the stack
 
     def __call__(self, task: Task[T]) -> T:
         return task(self._database, self._parse, step)
 
 
-_stack = ExitStack()  # of a worker process: what it holds until it ends
-_start: list[Callable[[], _Worker]] = []  # of a worker process: how to begin its work
-_workers: list[_Worker] = []  # of a worker process: the one, from its first task on
-
-
-def _initialise(settings: StoreSettings, memory_bytes: int, parse: Parse) -> None:
+def _worker(settings: StoreSettings, memory_bytes: int, parse: Parse) -> _Worker:
     """Make this process a worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the one who started us
     resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
-    _start.append(partial(_Worker, _stack, settings, partial(_watched, parse)))
-
-
-def _work(task: Task[T]) -> T:
-    # Only now, since an initialiser that fails would end the whole pool for good.
-    if not _workers:
-        _workers.append(_start[0]())
-    return _workers[0](task)
+    return _Worker(ExitStack(), settings, partial(_watched, parse))
 
 
 def _watched(parse: Parse, raw: Raw) -> Message:
@@ -268,8 +207,8 @@ def _messages(batch: Sequence[Arrival]) -> tuple[RawMessage, ...]:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, ProcessExpired):
+    if isinstance(error, Died):
         return f"the parser died (exit code {error.exitcode})"
-    if isinstance(error, Expired):
+    if isinstance(error, TimeoutError):
         return f"not done in {BATCH_SECONDS:.0f} s"
     return f"{type(error).__name__} while parsing or writing"

@@ -6,8 +6,10 @@ import os
 import re
 import signal
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
+import psutil
 import pytest
 from pymongo.database import Database
 
@@ -17,9 +19,10 @@ from ingestd.message import Arrival, Failed, Message, Place, RawMessage, Receipt
 from ingestd.mime.parse import parse
 from ingestd.raw import Raw
 from ingestd.store.database import StoreSettings
-from ingestd.store.messages import Terms
-from ingestd.workers import Sink, Workers, started
+from ingestd.store.messages import Parse, Terms
+from ingestd.workers import Sink, Step, Workers, started
 from tests.fakes import mail, raw
+from tests.waiting import until
 
 Document = dict[str, Any]
 
@@ -105,6 +108,55 @@ def test_a_message_that_ends_its_parser_is_stored_raw_and_its_neighbours_as_usua
     failed = database.messages.find_one({"parse.status": "failed"})
     assert failed is not None
     assert b"".join(rebuild.original(database, failed)) == mail(3, fate)
+
+
+@dataclass(frozen=True)
+class Whereabouts:
+    """A task that tells which process does it, and which one that came from."""
+
+    def __call__(self, database: Database[Document], parse: Parse, step: Step) -> tuple[int, int]:
+        return os.getpid(), os.getppid()
+
+
+def kill(*pids: int) -> None:
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: not any(map(psutil.pid_exists, pids[:1])))
+
+
+def test_a_worker_that_dies_between_two_batches_is_replaced(workers: Workers) -> None:
+    worker, _ = workers.submit(Whereabouts()).result()
+    kill(worker)
+
+    receipts = [*store(workers, [raw(mail(1), 1)]), *store(workers, [raw(mail(2), 2)])]
+
+    assert [receipt.status for receipt in receipts] == ["ok", "ok"]
+
+
+def test_workers_outlive_the_server_that_forks_them(workers: Workers) -> None:
+    worker, fork_server = workers.submit(Whereabouts()).result()
+    kill(worker, fork_server)
+
+    receipts = [*store(workers, [raw(mail(1), 1)]), *store(workers, [raw(mail(2), 2)])]
+
+    assert [receipt.status for receipt in receipts] == ["ok", "ok"]
+
+
+def test_batches_under_way_when_all_processes_are_killed_are_stored_all_the_same(
+    workers: Workers, database: Database[Document]
+) -> None:
+    whereabouts = workers.submit(Whereabouts()).result()
+
+    def batches() -> Iterator[list[Arrival]]:
+        for uid in range(1, 31):
+            if uid == 10:
+                kill(*whereabouts)
+            yield [raw(mail(uid), uid)]
+
+    receipts = [receipt for _, stored in Sink(workers, Terms()).store(batches()) for receipt in stored]
+
+    assert [receipt.place.uid for receipt in receipts] == list(range(1, 31))
+    assert database.messages.count_documents({}) == 30
 
 
 def test_without_processes_a_parser_that_raises_costs_one_message_too(
