@@ -244,6 +244,8 @@ class Account(Table):
     after_store: AfterStore = "none"
     authserv_ids: Servers = ()
     every: Annotated[Duration, between("1s", "7d")] = timedelta(minutes=5)
+    idle: bool = True
+    reissue: Annotated[Duration, between("1s", "20m")] = timedelta(minutes=9)
     imap: Imap = Field(examples=["[account.imap] with host, user and password"])
     oauth: OAuth | None = None
 

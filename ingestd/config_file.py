@@ -26,7 +26,7 @@ SHOWN = 20  # mistakes told at once
 LINE_LIMIT = 1000  # characters of one
 
 # Keys of later versions: refused by name, since a key that is read and not obeyed is a lie.
-LATER = frozenset({"idle", "pop3"})
+LATER = frozenset({"pop3"})
 
 
 class ConfigError(Refused):

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
-from threading import Lock
 from time import monotonic
 from typing import Any
 
@@ -14,7 +13,9 @@ from pymongo.database import Database
 
 from .access import Access, secret
 from .config import Account, Config
+from .connections import Connections
 from .errors import IngestError, LeaseLost, StoreUnavailable
+from .push import Trust
 from .sources.imap import ImapAccount
 from .spool import Spool
 from .store import accounts, indexes, views
@@ -77,8 +78,7 @@ class Daemon:
         """*leases* are empty: whoever wants to hold accounts between visits keeps them alive."""
         self._access, self.database, self.spool, self.workers = access, database, spool, workers
         self.leases, self.owner = leases, leases.owner
-        self._connections: set[ImapAccount] = set()
-        self._lock = Lock()
+        self.connections = Connections()
         self._stop_by: float | None = None
 
     def serve(self, account: Account, order: Order, watch: Watch) -> Outcome:
@@ -102,9 +102,10 @@ class Daemon:
             host, user = account.imap.host, account.imap.user
             accounts.check_binding(self.database, account.name, host, user)
             visit = self.visit(account, lease)  # before the server is asked: it closes the log to a holder before us
-            with self._stoppable(self._access.imap(account)) as imap:
+            with self.connections.visiting(account.name, lambda: self._access.imap(account)) as imap:
                 accounts.bind(self.database, lease, host, user)
                 visit.all_mailboxes(imap, order, watch, outcome)
+                self._keep(imap, account, order, outcome)
         except StoreUnavailable:
             raise
         except IngestError as error:
@@ -118,6 +119,12 @@ class Daemon:
             with suppress(IngestError):
                 accounts.note(self.database, lease, errors, next_try)
 
+    def note_push(self, lease: Lease, trust: Trust) -> None:
+        """Keep what is thought of the server's silence, for `ingestd status`; without effect like `note`."""
+        if not self._stopped():
+            with suppress(IngestError):
+                accounts.note_push(self.database, lease, trust.late, trust.lateness, doubted=trust.doubt > 0)
+
     def visit(self, account: Account, lease: Lease) -> Visit:
         """A visit to *account*, whose *lease* is held."""
         seals = Seals(self.database, lease)
@@ -129,9 +136,7 @@ class Daemon:
         Call it again and again until everybody has returned: what takes too long is given up.
         """
         self.spool.stop()
-        with self._lock:
-            for imap in self._connections:
-                imap.abort()
+        self.connections.stop()
         self._stop_by = self._stop_by or monotonic() + FINISHING
         if monotonic() >= self._stop_by:
             self.workers.give_up()
@@ -139,16 +144,10 @@ class Daemon:
     def _stopped(self) -> bool:
         return self.spool.stopped
 
-    @contextmanager
-    def _stoppable(self, imap: ImapAccount) -> Iterator[ImapAccount]:
-        """Let `stop` reach *imap* wherever it waits, from connecting on."""
-        with self._lock:
-            self._connections.add(imap)
-        try:
-            if self._stopped():
-                imap.abort()
-            with imap:
-                yield imap
-        finally:
-            with self._lock:
-                self._connections.discard(imap)
+    def _keep(self, imap: ImapAccount, account: Account, order: Order, outcome: Outcome) -> None:
+        """Have *imap* wait for news of the mailboxes of *account*, if *order* says so and nothing went wrong."""
+        if order.wait is None or outcome.errors or self._stopped():
+            return
+        visited = [summary.mailbox for summary in outcome.summaries]
+        mailboxes = list(imap.seen) if order.mailbox else visited  # others were opened before, over this connection
+        self.connections.keep(account.name, imap, mailboxes, order.wait, polled=order.wait == account.every)

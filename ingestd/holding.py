@@ -25,11 +25,19 @@ class Holding:
     """The accounts of one daemon. `beat` is for one thread, the rest for any."""
 
     def __init__(
-        self, leases: Leases, accounts: Iterable[str], queue: Queue, store_is_back: Callable[[], Iterable[str]]
+        self,
+        leases: Leases,
+        accounts: Iterable[str],
+        queue: Queue,
+        store_is_back: Callable[[], Iterable[str]],
+        left: Callable[[Iterable[str]], object] = lambda _: None,
     ) -> None:
-        """Accounts go on *queue* when they are taken, and those of *store_is_back* when the store was away."""
+        """Accounts go on *queue* when they are taken, and those of *store_is_back* when the store was away.
+
+        *left* is told of those that are ours no more.
+        """
         self._leases, self._accounts, self._queue = leases, frozenset(accounts), queue
-        self._store_is_back = store_is_back
+        self._store_is_back, self._left = store_is_back, left
         self._leaving: frozenset[str] = frozenset()  # to be given back when the visit to them is over
         self._away = self._stopped = False
 
@@ -61,6 +69,7 @@ class Holding:
         if any(isinstance(error, LeaseLost) for error in errors):
             self._leases.forget([account])
         elif account in self._leaving and not self._stopped:
+            self._left([account])
             with suppress(IngestError):  # then it expires
                 self._leases.give_back([account])
 
@@ -81,6 +90,7 @@ class Holding:
         """Do it once; return whether there is more to take."""
         leases = self._leases
         if lost := leases.renew():
+            self._left(lost)
             log.warning("lost leases", accounts=len(lost), names=", ".join(sorted(lost)))
         daemons.present(leases.database, leases.owner, self._accounts, leases.lasts)
         shares = Shares(daemons.look(leases.database, leases.owner))
@@ -90,6 +100,7 @@ class Holding:
     def _give(self, accounts: list[str]) -> None:
         idle = [account for account in accounts if self._queue.claim(account)]
         self._leaving = frozenset(accounts) - frozenset(idle)
+        self._left(idle)
         try:
             self._leases.give_back(idle)
         finally:

@@ -14,10 +14,12 @@ import structlog
 
 from .chores import EVERY, Chores
 from .config import Account, Config
+from .connections import Stay
 from .daemon import Daemon, opened
 from .errors import IngestError, StoreUnavailable
 from .holding import Holding
 from .pulse import Pulse
+from .push import SLICE, Push
 from .scheduler import Again, Queue, Regularly, scheduled
 from .store.leases import Lease
 from .summary import Summary
@@ -26,7 +28,6 @@ from .visit import Order, Outcome, Watch
 from .watcher import Watcher, delay
 
 FETCHERS = 4  # accounts visited at a time
-SLICE = 1000  # messages of a mailbox in one visit: a backlog lets new mail and other accounts through in between
 NOTIFY = 30.0  # seconds between two words to systemd
 POLL = 0.2  # seconds between looks at whether a signal came
 
@@ -92,13 +93,14 @@ def run(config: Config, signals: Signals) -> None:
             return
         accounts = {account.name: account for account in config.accounts}
         queue, watcher = Queue(), Watcher()
-        holding = Holding(daemon.leases, accounts, queue, watcher.store_is_back)
+        holding = Holding(daemon.leases, accounts, queue, watcher.store_is_back, daemon.connections.leave)
         stack.enter_context(holding.kept())
+        stack.enter_context(daemon.connections.kept(queue.put))
         chores = Chores(daemon.database, Queue(), lambda: daemon.spool.stopped)
         every = {name: account.every for name, account in accounts.items()}
         again = stack.enter_context(scheduled(every, queue, Regularly(EVERY, chores.queue)))
         pulse = Pulse(lambda: daemon.spool.moved_at)
-        rounds = _Rounds(daemon, accounts, holding, queue, watcher, again, pulse)
+        rounds = _Rounds(daemon, accounts, holding, queue, watcher, again, pulse, Push())
         fetchers = [Thread(target=rounds.fetch, name=f"fetcher {n}") for n in range(min(FETCHERS, len(accounts)))]
         log.info("started", accounts=len(accounts), fetchers=len(fetchers), workers=daemon.workers.count)
         stack.enter_context(_running([Thread(target=chores.work, name="chores")], chores.queue.close))
@@ -134,19 +136,22 @@ class _Rounds:
     watcher: Watcher
     again: Again
     pulse: Pulse
+    push: Push
 
     @property
     def status(self) -> str:
         """What goes on, in a line."""
-        held, visits = self.holding.held, self.pulse.visits
-        return f"serves {held} of {len(self.accounts)} accounts, {visits} of them right now"
+        held, visits, waiting = self.holding.held, self.pulse.visits, len(self.daemon.connections)
+        return f"serves {held} of {len(self.accounts)} accounts, {visits} of them right now, {waiting} wait for news"
 
     def fetch(self) -> None:
         """Visit accounts as they come off the queue, until it is closed. None of them ends the others."""
         while (name := self.queue.take()) is not None:
             lease, more = self.holding.lease(name), False
-            if lease and self.watcher.ready(name):
-                more = self._visit(self.accounts[name], lease)
+            if lease is None:
+                self.daemon.connections.leave([name])
+            elif self.watcher.ready(name):
+                more = self._due(self.accounts[name], lease)
             self.queue.done(name, again=more)
 
     def end(self) -> None:
@@ -154,17 +159,31 @@ class _Rounds:
         self.holding.stop()
         self.daemon.stop()
 
-    def _visit(self, account: Account, lease: Lease) -> bool:
-        """Visit *account*; return whether there is more to do at once."""
-        watch = LogWatch(lambda: self.pulse.beat(account.name))
+    def _due(self, account: Account, lease: Lease) -> bool:
+        """Visit *account*, or soon; return whether there is more to do at once."""
+        stay = self.daemon.connections.stay(account.name)
+        if rest := self.push.rest(account, stay):
+            self.again(account.name, rest)
+            return False
+        return self._visit(account, lease, stay)
+
+    def _visit(self, account: Account, lease: Lease, stay: Stay | None) -> bool:
+        watch, order = LogWatch(lambda: self.pulse.beat(account.name)), self.push.order(account, stay)
         try:
             with self.pulse.visit(account.name):
-                errors = self.daemon.serve_held(account, lease, Order(limit=SLICE), watch).errors
+                outcome = self.daemon.serve_held(account, lease, order, watch)
         except IngestError as error:
-            errors = [error]
+            outcome = Outcome(account.name, errors=[error])
         except Exception:
             log.exception("visit failed", account=account.name)
-            errors = [IngestError("a fault of ingestd itself; see its log")]
+            outcome = Outcome(account.name, errors=[IngestError("a fault of ingestd itself; see its log")])
+        if not outcome.errors and (trust := self.push.visited(account, stay, order, outcome.summaries)):
+            self.daemon.note_push(lease, trust)
+        self._noted(account, lease, outcome.errors)
+        return watch.more and not outcome.errors
+
+    def _noted(self, account: Account, lease: Lease, errors: Sequence[IngestError]) -> None:
+        """Remember how a visit ended, and when the account is to be tried again."""
         pause = self.watcher.note(account.name, errors)
         seconds = round(pause.total_seconds())
         for failure in errors:
@@ -173,7 +192,6 @@ class _Rounds:
             self.again(account.name, pause)
         self.daemon.note(lease, errors, pause)
         self.holding.visited(account.name, errors)
-        return watch.more and not errors
 
 
 @dataclass(slots=True)

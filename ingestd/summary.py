@@ -34,6 +34,7 @@ class Summary:
     unparsed: int = 0
     size_bytes: int = 0  # fetched
     seconds: float = 0.0
+    earliest: datetime | None = None  # INTERNALDATE of what was brought
 
     @property
     def remaining(self) -> int:
@@ -61,6 +62,9 @@ class Summary:
         self.unparsed += sum(receipt.status == "failed" for receipt in new)
         messages = [arrival for arrival in done.batch if isinstance(arrival, RawMessage)]
         self.linked += sum(not message.fetched for message in messages)
+        self.earliest = min(
+            filter(None, [self.earliest, *(message.internal_date for message in messages)]), default=None
+        )
         self.size_bytes += sum(message.content.size_bytes for message in messages if message.fetched)
 
     def document(self, started_at: datetime, finished_at: datetime) -> dict[str, Any]:

@@ -52,6 +52,7 @@ class Order:
     mailbox: str | None = None  # only this one
     since: date | timedelta | None = None
     limit: int | None = None  # messages of one mailbox
+    wait: timedelta | None = None  # afterwards, keep the connection and wait for news on it, at most so long
 
 
 @dataclass(frozen=True, slots=True)

@@ -185,6 +185,8 @@ def test_an_account_needs_only_a_name_and_a_login(write: Write) -> None:
         "after_store": "none",
         "authserv_ids": (),
         "every": timedelta(minutes=5),
+        "idle": True,
+        "reissue": timedelta(minutes=9),
         "oauth": None,
     }
     assert (read.imap.port, read.imap.tls) == (993, "implicit")
@@ -268,7 +270,7 @@ def test_after_store_may_not_be(write: Write, action: str) -> None:
     assert mistake(write(f"{STORE}{ACCOUNT}after_store = '{action}'\n{IMAP}")).startswith("[[account]] after_store: ")
 
 
-@pytest.mark.parametrize("keys", ['after_store = "delete"', 'idle = ["INBOX"]', "[account.pop3]\nhost = 'a'"])
+@pytest.mark.parametrize("keys", ['after_store = "delete"', "[account.pop3]\nhost = 'a'"])
 def test_what_comes_later_is_refused_rather_than_ignored(write: Write, keys: str) -> None:
     said = mistake(write(f"{STORE}{ACCOUNT}{keys}\n{IMAP}"))
 

@@ -41,6 +41,16 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True)
+class Untold:
+    """Mail of which the server should have told by itself, and did not."""
+
+    times: int
+    late_seconds: int  # how long it had lain there, the last time
+    noted_at: datetime
+    doubted: bool  # whether the account is visited more often because of that
+
+
+@dataclass(frozen=True, slots=True)
 class AccountStatus:
     account: str
     served_by: str | None  # "host (pid 123)", while its lease runs
@@ -49,6 +59,7 @@ class AccountStatus:
     unserved_for: timedelta | None  # how long nobody has held it
     daemons: int  # that run and are configured for it
     trouble: Trouble | None
+    untold: Untold | None
     messages: int  # distinct
     mailboxes: tuple[MailboxStatus, ...]
 
@@ -85,6 +96,7 @@ def accounts(database: Database[Document]) -> Iterator[AccountStatus]:
                 **_service(found["lease"], found["now"]),
                 daemons=configured[found["_id"]],
                 trouble=Trouble(**found["trouble"]) if found.get("trouble") else None,
+                untold=_untold(found["push"]) if "push" in found else None,
                 messages=database.messages.count_documents({"account": found["_id"]}),
                 mailboxes=tuple(map(_mailbox, database.mailboxes.find({"account": found["_id"]}).sort("_id"))),
             )
@@ -103,6 +115,10 @@ def _service(lease: Mapping[str, Any], now: datetime) -> dict[str, Any]:
         return {**held, "unserved_for": None}
     free_since = until if holder else lease.get("since", until)
     return {"served_by": None, "served_since": None, "lease_until": None, "unserved_for": now - free_since}
+
+
+def _untold(push: Mapping[str, Any]) -> Untold:
+    return Untold(push["late"], push["late_seconds"], push["noted_at"], push["doubted"])
 
 
 def _named(process: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from .command import READ, Session, command
 from .output import cell, table
 
 if TYPE_CHECKING:
-    from ..archive.status import AccountStatus, DaemonStatus, Trouble
+    from ..archive.status import AccountStatus, DaemonStatus, Trouble, Untold
 
 
 def register(app: typer.Typer) -> None:
@@ -43,6 +43,8 @@ def _lines(session: Session, daemons: list[DaemonStatus], accounts: list[Account
         yield f"{account.account}: {account.messages:,} messages, {_service(account)}"
         if account.trouble:
             yield f"  {_failing(account.trouble)}"
+        if account.untold and account.untold.doubted:
+            yield f"  {_untold(account.untold)}"
     rows = [
         (f"{account.account}/{box.mailbox}", box.done, box.to_do, box.left_out, cell(box.last_pass))
         for account in accounts
@@ -66,3 +68,9 @@ def _failing(trouble: Trouble) -> str:
     times = "once" if trouble.failures == 1 else f"{trouble.failures:,} times"
     again = f"; next attempt {trouble.next_try:%H:%M:%S} UTC" if trouble.next_try else ""
     return f"failing since {cell(trouble.since)} UTC, {times}: {trouble.error}{again}"
+
+
+def _untold(untold: Untold) -> str:
+    times = "once" if untold.times == 1 else f"{untold.times:,} times"
+    late = cell(timedelta(seconds=untold.late_seconds))
+    return f"its server told nothing of new mail, {times}, the last time for {late}; it is visited more often"

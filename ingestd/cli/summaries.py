@@ -20,7 +20,7 @@ REASONS = {  # why a message is left out, in words
 
 def as_data(summary: Summary) -> dict[str, Any]:
     """The summary for JSON: every count, by its name."""
-    names = [name for name in type(summary).__slots__ if name != "left_out"]
+    names = [name for name in type(summary).__slots__ if name not in ("left_out", "earliest")]
     counts = {name: getattr(summary, name) for name in names}
     return {**counts, "left_out": dict(summary.left_out), "remaining": summary.remaining}
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock, Thread
-from time import monotonic
+from time import CLOCK_BOOTTIME, clock_gettime
 from types import TracebackType
 from typing import Literal, Self
 
@@ -32,10 +32,15 @@ class _Guest:
     why: Why | None = None  # once it was told
 
 
+def since_boot() -> float:
+    """Seconds; unlike those of `monotonic` they go on while the machine sleeps, and so do servers."""
+    return clock_gettime(CLOCK_BOOTTIME)
+
+
 class WaitingRoom:
     """One thread for all that wait, within its `with` block. What is still here at the end stays as it is."""
 
-    def __init__(self, tell: Callable[[str, Why], None], clock: Callable[[], float] = monotonic) -> None:
+    def __init__(self, tell: Callable[[str, Why], None], clock: Callable[[], float] = since_boot) -> None:
         """*tell* is called on that thread, once for each stay, and must not block."""
         self._tell, self._clock = tell, clock
         self._guests: dict[str, _Guest] = {}

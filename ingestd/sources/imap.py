@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from threading import Lock
@@ -30,8 +31,10 @@ from .imap_answers import (
     refusal,
     selected,
     status_uidnext,
+    statuses,
 )
 from .imap_fetch import Fetch
+from .imap_idle import Begun, begin, notify
 from .imap_look import FLAGGED_AT, flags, look, told
 from .imap_names import Listed, is_name, listed, meant
 from .imap_session import Session
@@ -50,6 +53,7 @@ class ImapAccount:
     def __init__(self, name: str, server: Server) -> None:
         self.name, self.server = name, server
         self.opened: ImapMailbox | None = None  # what the connection has selected
+        self.seen: dict[str, Numbers] = {}  # what each mailbox said when it was last opened
         self._session: Session | None = None
         self._raw_names: dict[str, bytes] = {}
         self._in_use = Lock()
@@ -91,6 +95,24 @@ class ImapAccount:
     def open(self, mailbox: str, *, writable: bool = False) -> ImapMailbox:
         """Open a mailbox to read, or to read and mark; raise Refused when it cannot be opened like that."""
         return ImapMailbox(self, mailbox, writable=writable)
+
+    def begin_idle(self, mailboxes: Sequence[str]) -> Begun | None:
+        """Have the server tell of news of the first of *mailboxes*, and of the others if it can; None when it cannot.
+
+        Nothing else may be sent until `Idling.end`. Raises Unavailable or Refused.
+        """
+        if "IDLE" not in self.capabilities:
+            return None
+        first, *others = mailboxes
+        before = dict(self.seen)
+        now = {first: self.open(first).numbers}  # from here on the server tells what happens there
+        with self.undivided(f"mailbox {self.name}/{first}: IDLE"):
+            session = self.session()
+            if others and (answer := notify(session, [self.raw_name(other) for other in others])):
+                said = statuses(answer)
+                now |= {other: said[raw] for other in others if (raw := self.raw_name(other)) in said}
+            idling, news = begin(session, now[first].exists)
+        return Begun(idling, tuple(now), news or any(_differ(before.get(name), now[name]) for name in now))
 
     def abort(self) -> None:
         """End what another thread waits for, even for a login. Only leaving the `with` block works after it."""
@@ -181,6 +203,7 @@ class ImapMailbox:
             said = self._open(session)
             uidnext = said.uidnext or self._computed_uidnext(session, said.exists)
             self.numbers = Numbers(said.uidvalidity, uidnext, said.exists, said.modseq or None)
+            account.seen[name] = self.numbers
             self.permanent_flags = said.permanent_flags
 
     @property
@@ -348,6 +371,11 @@ class ImapMailbox:
             if answer.status != "OK":
                 raise refusal(f"{self.what}: search", self._host, answer, "check account.select")
             return found_uids(answer)
+
+
+def _differ(before: Numbers | None, now: Numbers) -> bool:
+    """Whether messages came or went. Flags do not count: those that we set ourselves would be news for ever."""
+    return before is None or replace(before, modseq=None) != replace(now, modseq=None)
 
 
 def _flag(action: str) -> str:

@@ -16,7 +16,7 @@ from imapclient.imap_utf7 import decode as from_utf7
 from imapclient.response_parser import parse_fetch_response
 
 from ..errors import IngestError, Refused, Unavailable
-from ..message import Metadata
+from ..message import Metadata, Numbers
 from ..uidset import UIDSet
 from .wire import Broken
 
@@ -36,6 +36,8 @@ _CODE = re.compile(rb"\* OK \[(UIDVALIDITY|UIDNEXT|PERMANENTFLAGS|HIGHESTMODSEQ)
 _STREAMED = re.compile(rb"\* \d{1,10} FETCH \(UID (\d{1,10}) BODY\[\] \{0\}", re.I)
 _OBJECT_ID = re.compile(r"[A-Za-z0-9_-]{1,255}")  # RFC 8474, 4
 _EXISTS = re.compile(rb"\* (\d{1,10}) EXISTS", re.I)
+_STATUS = re.compile(rb'\* STATUS (?:"((?:[^"\\]|\\.)*)"|([^ "(){]+)|\{\d+\}) ?', re.I)
+_COUNT = re.compile(rb"\b(MESSAGES|UIDNEXT|UIDVALIDITY) (\d{1,10})\b", re.I)
 # Broken beyond imapclient's own ProtocolError: it trusts that what it takes apart has the usual types.
 NONSENSE = (ProtocolError, ValueError, TypeError, AttributeError, IndexError, AssertionError, RecursionError)
 
@@ -163,6 +165,25 @@ def status_uidnext(answer: Answer) -> int | None:
             found = re.search(rb"\bUIDNEXT (\d{1,10})\b", text, re.I)
             return int(found[1]) if found else None
     return None
+
+
+def exists(line: bytes) -> int | None:
+    """How many messages an untagged response says that there are."""
+    found = _EXISTS.match(line)
+    return int(found[1]) if found else None
+
+
+def statuses(answer: Answer) -> dict[bytes, Numbers]:
+    """What STATUS responses say, by the quoted name; without those that do not say everything."""
+    told: dict[bytes, Numbers] = {}
+    for pieces in answer.responses:
+        if found := _STATUS.match(head(pieces)):
+            first, last = pieces[0], pieces[-1]
+            raw = first[1] if isinstance(first, tuple) else re.sub(rb"\\(.)", rb"\1", found[1] or found[2] or b"")
+            said = {key.upper(): int(count) for key, count in _COUNT.findall(last if isinstance(last, bytes) else b"")}
+            if len(said) == 3:
+                told[quoted(raw)] = Numbers(said[b"UIDVALIDITY"], said[b"UIDNEXT"], said[b"MESSAGES"])
+    return told
 
 
 def _number(text: bytes | None, most: int = LAST_UID) -> int:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .imap_answers import head, tagged, untagged
+from .imap_answers import Answer, exists, head, tagged, untagged
 from .imap_session import Session, no_body
 from .wire import Broken, Channel
 
@@ -27,6 +27,7 @@ class Idling:
 
     session: Session
     tag: bytes
+    exists: int | None = None  # messages that are known; a server that says it again tells nothing new
 
     @property
     def channel(self) -> Channel:
@@ -40,21 +41,43 @@ class Idling:
                 raise Broken("the server ended the session")
             if not _STILL_HERE.match(line):
                 raise Broken("the server sent a line that is no IMAP response")
-            found = found or is_news(line)
+            found = found or is_news(line, self.exists)
         return found
 
     def end(self) -> None:
         """Have the session back. Raises `Broken` when the server does not answer within GRACE_SECONDS."""
-        self.session.allow(GRACE_SECONDS)
         self.channel.send(b"DONE\r\n")
-        while not (answer := tagged(pieces := self.session.receive(no_body), self.tag)):
-            untagged(pieces)
-        if answer.status != "OK":
-            raise Broken(f"the server ended IDLE with {answer.status}")
+        _answered(self.session, self.tag)
 
 
-def begin(session: Session) -> tuple[Idling, bool]:
-    """Send IDLE; return once the server waits too, and whether there was news on the way. Raises `Broken`."""
+def still_there(session: Session) -> None:
+    """Raise `Broken` when the server does not answer within GRACE_SECONDS."""
+    (tag,) = session.send([b"NOOP"])
+    _answered(session, tag)
+
+
+def _answered(session: Session, tag: bytes) -> None:
+    session.allow(GRACE_SECONDS)
+    while not (answer := tagged(pieces := session.receive(no_body), tag)):
+        untagged(pieces)
+    if answer.status != "OK":
+        raise Broken(f"the server ended the wait with {answer.status}")
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A connection that waits for news."""
+
+    idling: Idling
+    mailboxes: tuple[str, ...]  # those of which it is told
+    news: bool  # whether something has happened there already, since they were last opened
+
+
+def begin(session: Session, known: int | None = None) -> tuple[Idling, bool]:
+    """Send IDLE; return once the server waits too, and whether there was news on the way. Raises `Broken`.
+
+    *known* is how many messages the mailbox had when it was opened just now.
+    """
     (tag,) = session.send([b"IDLE"])
     session.allow(min(session.server.timeout, BEGIN_SECONDS))
     news = False
@@ -62,19 +85,23 @@ def begin(session: Session) -> tuple[Idling, bool]:
         if line.startswith(tag):
             raise Broken("the server offers IDLE and refuses it")
         untagged([line])
-        news = news or is_news(line)
-    return Idling(session, tag), news
+        news = news or is_news(line, known)
+    return Idling(session, tag, known), news
 
 
-def notify(session: Session, mailboxes: Sequence[bytes]) -> bool:
-    """Have news of *mailboxes* (quoted names) told beside those of the one that is selected; whether it will be."""
+def notify(session: Session, mailboxes: Sequence[bytes]) -> Answer | None:
+    """Have news of *mailboxes* (quoted names) told beside those of the one that is selected; None when they are not.
+
+    The answer says how each of them is now, in STATUS responses.
+    """
     if "NOTIFY" not in session.capabilities:
-        return False
-    events = b"(MessageNew (UID) MessageExpunge FlagChange)"
+        return None
     others = b" (mailboxes (%s) (MessageNew MessageExpunge))" % b" ".join(mailboxes) if mailboxes else b""
-    return session.ask(b"NOTIFY SET (selected %s)%s" % (events, others)).status == "OK"
+    events = b"(selected (MessageNew (UID) MessageExpunge FlagChange))"
+    answer = session.ask(b"NOTIFY SET STATUS %s%s" % (events, others))
+    return answer if answer.status == "OK" else None
 
 
-def is_news(line: bytes) -> bool:
+def is_news(line: bytes, known: int | None = None) -> bool:
     """Whether an untagged response tells of a change. (RECENT comes with EXISTS, and alone means nothing.)"""
-    return bool(_NEWS.match(line))
+    return bool(_NEWS.match(line)) and (known is None or exists(line) != known)

@@ -85,6 +85,12 @@ def note(
     _set(database, lease, [{"$set": {"trouble": trouble}}])
 
 
+def note_push(database: Database[Document], lease: Lease, late: int, lateness: timedelta, *, doubted: bool) -> None:
+    """Keep how often mail came of which the server should have told and did not. Raises LeaseLost."""
+    push = {"late": late, "late_seconds": round(lateness.total_seconds()), "doubted": doubted, "noted_at": "$$NOW"}
+    _set(database, lease, [{"$set": {"push": push}}])
+
+
 def safe(text: str) -> str:
     """*text* without anything that looks like an address, on one line of bounded length: servers say what they like."""
     line = " ".join("".join(each if each.isprintable() else " " for each in text).split())

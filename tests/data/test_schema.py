@@ -62,6 +62,7 @@ def everything(database: Store) -> Iterator[Store]:
     daemons.present(database, owner, ["work"], leases.LEASE)
     with leases.hold(database, "work", owner) as lease:
         accounts.bind(database, lease, "imap.example.org", "desk")
+        accounts.note_push(database, lease, 1, timedelta(minutes=4), doubted=True)
         memory = mailboxes.recall(database, "work", "INBOX", Numbers(9, 1000, 999), "unseen", NOW.date(), NOW)
         ledger = Ledger(database, lease, Seals(database, lease), memory)
         ledger.plan(UIDSet.span(1, 950))
