@@ -138,9 +138,13 @@ def planned(found: Candidates, memory: Memory, due: UIDSet) -> Plan:
 
 
 def arrivals(mailbox: Source, ledger: Ledger, due: UIDSet, since: datetime | None, lane: Lane) -> Iterator[Arrival]:
-    """Fetch what is *due*: new mail from *since* on, and whatever lies now where something else is known to lie."""
+    """Fetch what is *due*: new mail from *since* on, and whatever lies now where something else is known to lie.
+
+    What the server would not give before comes after the rest: it may end the pass.
+    """
     epoch, again = ledger.memory.epoch.number, ledger.memory.doubts.fetch & due
-    yield from mailbox.fetch(due - again, lane, epoch=epoch, since=since, twins=ledger.twins)
+    for uids in (due - again - ledger.tried, (due & ledger.tried) - again):
+        yield from mailbox.fetch(uids, lane, epoch=epoch, since=since, twins=ledger.twins)
     yield from mailbox.fetch(again, lane, epoch=epoch)
 
 

@@ -148,6 +148,7 @@ class Failed:
     reason: str  # for an operator; holds no content and no address
     internal_date: datetime | None = None  # as far as the mailbox told, so that a person can find it there
     server_size_bytes: int | None = None
+    put_off: bool = False  # it said that it had enough of us: never a reason to give the message up
 
 
 @dataclass(frozen=True, slots=True)

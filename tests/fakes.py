@@ -56,6 +56,7 @@ class ListMailbox:
         self.modseqs: dict[int, int] = {}
         self.aborted = False
         self.programs: dict[str, set[int]] = {}  # what search programs find
+        self.put_off: set[int] = set()  # what the server says that it has enough of us for
         self.before_each: Callable[[int], None] = lambda uid: None
         self.opened()
 
@@ -123,6 +124,8 @@ class ListMailbox:
                 yield LeftOut(place, "older_than_since")
             elif twin := known.get(uid):
                 yield self._message(place, Kept(twin.size_bytes), twin.sha256)
+            elif uid in self.put_off:
+                yield Failed(place, "the server has enough of us", put_off=True)
             elif (content := self.messages[uid]) is None:
                 yield Failed(place, "the server broke off")
             else:

@@ -163,6 +163,23 @@ def test_a_message_that_failed_five_times_is_quarantined(bench: Bench) -> None:
     assert bench.database.placements.count_documents({"state": "quarantined", "attempts": 5}) == 1
 
 
+def test_a_message_that_is_put_off_for_ever_is_asked_for_last_and_never_given_up(bench: Bench) -> None:
+    mailbox = ListMailbox(mail(1), mail(2))
+    mailbox.put_off = {1}
+    asked: list[int] = []
+    mailbox.before_each = asked.append
+    for _ in range(placements.ATTEMPTS + 2):
+        bench.run(mailbox)
+        bench.database.placements.update_many({"account": "work", "state": "fetching"}, {"$set": {"next_try": NOON}})
+    uid = mailbox.deliver(mail(3))
+    asked.clear()
+
+    bench.run(mailbox)
+
+    assert asked == [uid, 1]
+    assert (bench.place(1)["state"], bench.place(1)["attempts"]) == ("fetching", placements.ATTEMPTS - 1)
+
+
 def test_what_a_person_wants_retried_while_the_pass_that_gave_it_up_goes_on_is_tried_by_the_next(bench: Bench) -> None:
     mailbox = ListMailbox(None)
     for _ in range(placements.ATTEMPTS - 1):

@@ -15,6 +15,7 @@ MODULES = sorted(ROOT.rglob("*.py"))
 
 # From the bottom up; a station may import what stands below it.
 LAYERS = (
+    {"throttle"},
     {"errors", "uidset", "raw", "units", "systemd", "steps", "pulse"},
     {"message"},
     {"config_file"},

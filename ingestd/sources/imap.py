@@ -18,13 +18,14 @@ from typing import Self
 
 from imapclient.imap_utf7 import encode as modified_utf7
 
-from ..errors import Refused, Unavailable
+from ..errors import PutOff, Refused, Unavailable
 from ..message import Arrival, Metadata, Numbers, Place, Twins
 from ..spool import Lane
 from ..uidset import UIDSet
 from .imap_answers import (
     Answer,
     Selected,
+    broken,
     found_uids,
     last_uid,
     quoted,
@@ -150,7 +151,10 @@ class ImapAccount:
             yield
         except Broken as error:
             self.drop()
-            raise Unavailable(f"{what}: {self.server.host}: {error}") from error
+            raise broken(what, self.server.host, error) from error
+        except PutOff:
+            self.drop()  # it is one connection too many, or will be
+            raise
         finally:
             self._in_use.release()
 
@@ -225,7 +229,7 @@ class ImapMailbox:
                 self._account.opened = None  # opened again, since it may have been emptied meanwhile
                 self.session()
             if self._exists:
-                raise Unavailable(f"{self.what}: {self._host} lists none of its {self._exists} messages")
+                raise Unavailable(f"{self.what}: {self.host} lists none of its {self._exists} messages")
         return found
 
     def look(self, uids: UIDSet) -> dict[int, Metadata]:
@@ -276,13 +280,13 @@ class ImapMailbox:
         kind, _, argument = action.partition(":")
         if kind == "move":
             if "MOVE" not in self._account.capabilities:
-                raise Refused(f"{self.what}: {self._host} cannot move messages; change account.after_store")
+                raise Refused(f"{self.what}: {self.host} cannot move messages; change account.after_store")
             self._target(argument)
         else:
             writable = self if self._writable else self._account.open(self.name, writable=True)
             flag = _flag(action)
             if not {flag, "\\*" if not flag.startswith("\\") else flag} & set(writable.permanent_flags):
-                raise Refused(f"{self.what}: {self._host} does not keep {flag} there; change account.after_store")
+                raise Refused(f"{self.what}: {self.host} does not keep {flag} there; change account.after_store")
 
     def acknowledge(self, uids: UIDSet, action: str) -> None:
         """Do *action* to the messages; those that are gone are no error. Doing it twice is the same as once."""
@@ -297,7 +301,7 @@ class ImapMailbox:
             else:
                 answer = self._ask(b"UID STORE %s +FLAGS.SILENT (%s)" % (numbers, target))
             if answer.status != "OK" and answer.code != "EXPUNGEISSUED":
-                raise refusal(f"{self.what}: {action}", self._host, answer, "check account.after_store")
+                raise refusal(f"{self.what}: {action}", self.host, answer, "check account.after_store")
 
     def _target(self, name: str) -> str:
         """The one mailbox that *name* means, as the server spells it."""
@@ -328,7 +332,7 @@ class ImapMailbox:
         self._account.drop()
 
     @property
-    def _host(self) -> str:
+    def host(self) -> str:
         return self._account.server.host
 
     def _ask(self, command: bytes) -> Answer:
@@ -344,12 +348,12 @@ class ImapMailbox:
         if answer is None or answer.status == "BAD":  # some servers offer it and do not know it
             answer = session.ask(command)
         if answer.status != "OK":
-            raise refusal(self.what, self._host, answer, "check account.mailboxes")
+            raise refusal(self.what, self.host, answer, "check account.mailboxes")
         if self._writable and answer.code == "READ-ONLY":
-            raise Refused(f"{self.what}: {self._host} lets us only read it; set account.after_store to none")
+            raise Refused(f"{self.what}: {self.host} lets us only read it; set account.after_store to none")
         said = selected(answer)
         if not said.uidvalidity:
-            raise Refused(f"{self.what}: {self._host} gives no UIDVALIDITY, so its messages cannot be told apart")
+            raise Refused(f"{self.what}: {self.host} gives no UIDVALIDITY, so its messages cannot be told apart")
         self._account.opened, self._exists = self, said.exists
         return said
 
@@ -369,7 +373,7 @@ class ImapMailbox:
             if answer is None or answer.status == "BAD":  # some servers offer ESEARCH and do not know it
                 answer = session.ask(b"UID SEARCH " + keys)
             if answer.status != "OK":
-                raise refusal(f"{self.what}: search", self._host, answer, "check account.select")
+                raise refusal(f"{self.what}: search", self.host, answer, "check account.select")
             return found_uids(answer)
 
 

@@ -15,8 +15,9 @@ from imapclient.exceptions import ProtocolError
 from imapclient.imap_utf7 import decode as from_utf7
 from imapclient.response_parser import parse_fetch_response
 
-from ..errors import IngestError, Refused, Unavailable
+from ..errors import IngestError, PutOff, Refused, Unavailable
 from ..message import Metadata, Numbers
+from ..throttle import Throttle, throttle
 from ..uidset import UIDSet
 from .wire import Broken
 
@@ -26,9 +27,8 @@ LAST_UID = 2**32 - 1
 MODSEQ = 2**63 - 1  # the highest there is (RFC 7162, 7)
 STATUSES: Mapping[bytes, Literal["OK", "NO", "BAD"]] = {b"OK": "OK", b"NO": "NO", b"BAD": "BAD"}
 ALL_FLAGS = ("\\Answered", "\\Deleted", "\\Draft", "\\Flagged", "\\Seen", "\\*")
-BUSY = {"UNAVAILABLE", "INUSE", "LIMIT", "OVERQUOTA", "THROTTLED"}  # RFC 5530, RFC 9051, and Yahoo's
-# What servers say in words only: Exchange, Gmail, Courier.
-BUSY_WORDS = re.compile(rb"authenticated but not connected|too many|temporar|try again|throttl", re.I)
+BUSY = {"UNAVAILABLE"}  # RFC 5530
+BUSY_WORDS = re.compile(rb"temporar|try again", re.I)  # what servers say in words only
 
 _TAGGED = re.compile(rb"(OK|NO|BAD)(?: +\[([A-Za-z0-9-]+)[^\]]*\])?(?: .*)?", re.S | re.I)
 _ESEARCH = re.compile(rb'\* ESEARCH(?: \(TAG "?([^") ]*)"?\))?( UID)?((?: [^ ]+ [^ ]+)*) *', re.I)
@@ -57,7 +57,12 @@ class Answer:
 
     @property
     def busy(self) -> bool:
-        return self.code in BUSY or bool(BUSY_WORDS.search(self.text))
+        return self.code in BUSY or bool(self.throttle or BUSY_WORDS.search(self.text))
+
+    @property
+    def throttle(self) -> Throttle | None:
+        """Which limit of ours it names, if any."""
+        return throttle(self.code, self.text)
 
     @property
     def bracketed(self) -> str:
@@ -69,10 +74,27 @@ class Answer:
 
 
 def refusal(what: str, host: str, answer: Answer, advice: str) -> IngestError:
-    """The error for an *answer* other than OK: Unavailable when the server is only busy, else Refused."""
+    """The error for an *answer* other than OK: PutOff or Unavailable when the server is only busy, else Refused."""
+    if answer.throttle:
+        return PutOff(f"{what} put off by {host}{answer.bracketed}: {answer.throttle}", answer.throttle)
     if answer.busy:
         return Unavailable(f"{what} put off by {host}{answer.bracketed}, which is busy")
     return Refused(f"{what} refused by {host}{answer.bracketed}; {advice}")
+
+
+class SentAway(Broken):
+    """The server ended the session, since a limit of ours was reached."""
+
+    def __init__(self, said: Throttle) -> None:
+        super().__init__(f"the server ended the session: {said}")
+        self.throttle = said
+
+
+def broken(what: str, host: str, error: Broken) -> Unavailable:
+    """The error for a connection that cannot be made good again."""
+    if isinstance(error, SentAway):
+        return PutOff(f"{what} put off by {host}: {error.throttle}", error.throttle)
+    return Unavailable(f"{what}: {host}: {error}")
 
 
 def tagged(pieces: Pieces, tag: bytes) -> Answer | None:
@@ -93,7 +115,8 @@ def untagged(pieces: Pieces) -> Pieces:
     if not re.match(rb"\* [A-Za-z0-9]", line):
         raise Broken("the server sent a line that is no IMAP response")
     if line[:5].upper() == b"* BYE":
-        raise Broken("the server ended the session")
+        said = throttle("", line)
+        raise SentAway(said) if said else Broken("the server ended the session")
     return pieces
 
 

@@ -4,6 +4,9 @@ Commands for the next bodies go out before the last are answered, so that the ne
 window. A body counts only when it is complete, ours, and the only one. At any doubt the connection is dropped with
 everything half fetched; the message in question is tried once more, alone on a fresh connection, and then given up for
 this time (`Failed`), so that it never stops its neighbours.
+
+A server that has enough of us says so of whatever message is asked for, and then the run ends; one that says so of a
+message again and again, while it gives the others, only means that message.
 """
 
 from __future__ import annotations
@@ -13,12 +16,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from ..errors import Unavailable
+from ..errors import PutOff, Unavailable
 from ..message import Arrival, Failed, Kept, LeftOut, Metadata, Place, RawMessage, Twin, Twins, Vanished
 from ..raw import Content
 from ..spool import Lane
 from ..uidset import UIDSet
-from .imap_answers import Answer, metadata, refusal
+from .imap_answers import Answer, SentAway, metadata, refusal
 from .imap_bodies import Bodies, Body
 from .imap_look import Connection, items
 from .wire import Broken
@@ -29,9 +32,7 @@ WINDOW = 16  # bodies on their way
 UNKNOWN_SIZE = 64 * 1024  # reserved when the server does not tell
 TRUST = 40.0  # broken connections until we give up; a good message earns `EARNED` back
 EARNED = 0.1
-# Answers that are about us, not about the message. UNAVAILABLE is not among them: one message that always gets it
-# would stop its mailbox for ever; and if all get it, we give up soon enough.
-PUT_OFF = {"INUSE", "LIMIT", "OVERQUOTA", "THROTTLED"}
+PUT_OFF = 3  # messages in a row that the server puts off: then it means us, and not one of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class _Asked:
     body: Body
     done: RawMessage | None = None
     missing: str = ""  # how an answer in good order came without a body
+    put_off: PutOff | None = None  # and that this was for a limit of ours
 
 
 class Fetch:
@@ -63,6 +65,8 @@ class Fetch:
     ) -> None:
         self._connection, self._lane, self._place, self._since, self._twins = connection, lane, place, since, twins
         self._trust = TRUST
+        self._kept = 0
+        self._put_off: list[PutOff] = []  # in a row
         self._waiting: deque[_Wanted | Arrival] = deque()  # not asked for yet
         self._line: deque[_Asked | Arrival] = deque()  # asked for, in order
         self._bodies = Bodies(lane.largest)  # those of the line that are on their way
@@ -73,6 +77,8 @@ class Fetch:
             for chunk in uids.chunks(CHUNK):
                 self._waiting.extend(self._planned(chunk))
                 yield from self._run()
+            if self._put_off and not self._kept:
+                raise self._put_off[-1]
         except BaseException:
             # Whatever is still on its way would be taken for the answer to something else.
             self._connection.drop()
@@ -101,7 +107,8 @@ class Fetch:
     def _metadata(self, chunk: UIDSet) -> dict[int, Metadata]:
         session = self._connection.session()
         answer = session.ask(b"UID FETCH %s (%s)" % (str(chunk).encode(), items(session.capabilities)))
-        self._check_put_off(answer)
+        if put_off := self._limited(answer):
+            raise put_off
         if answer.status != "OK":
             raise Broken("the server refused to tell about the message")
         return metadata(answer, chunk)
@@ -117,6 +124,8 @@ class Fetch:
 
     def _run(self) -> Iterator[Arrival]:
         while self._waiting or self._line:
+            if len(self._put_off) >= PUT_OFF:
+                raise self._put_off[-1]
             try:
                 self._send_more()
                 arrival = self._advance()
@@ -167,9 +176,9 @@ class Fetch:
     def _advance(self) -> Arrival | None:
         """Return what is done, if it is its turn; else take one step towards it."""
         first = self._line[0]
-        if not isinstance(first, _Asked) or first.done:
+        if not isinstance(first, _Asked) or first.done or first.put_off:
             self._line.popleft()
-            return first.done if isinstance(first, _Asked) else first
+            return self._ended(first) if isinstance(first, _Asked) else first
         if self._bodies:
             self._hear()
         else:
@@ -184,15 +193,25 @@ class Fetch:
         body, answer = heard
         asked = next(step for step in self._line if isinstance(step, _Asked) and step.body is body)
         if answer.status == "OK" and body.complete:
-            asked.done = self._kept(asked)
+            asked.done = self._whole(asked)
             return
         asked.missing = f"the server said {answer.status}{answer.bracketed} without giving the message"
+        asked.put_off = self._limited(answer)
         body.writer.discard()
-        self._check_put_off(answer)
 
-    def _kept(self, asked: _Asked) -> RawMessage:
+    def _ended(self, asked: _Asked) -> Arrival | None:
+        """What became of a message at the head of the line."""
+        if not asked.put_off:
+            self._put_off.clear()
+            return asked.done
+        self._put_off.append(asked.put_off)
+        message = asked.wanted.message
+        return Failed(self._place(message.uid), asked.missing, message.internal_date, message.size_bytes, put_off=True)
+
+    def _whole(self, asked: _Asked) -> RawMessage:
         content, digest = asked.body.writer.keep()
         self._trust = min(TRUST, self._trust + EARNED)
+        self._kept += 1
         return self._arrived(asked.wanted.message, content, digest)
 
     def _arrived(self, message: Metadata, content: Content, digest: str) -> RawMessage:
@@ -212,7 +231,8 @@ class Fetch:
         uid, session = asked.wanted.message.uid, self._connection.session()
         session.ask(b"NOOP")  # lets the server tell what was expunged; during FETCH it may not
         answer = session.ask(b"UID FETCH %d (UID)" % uid)
-        self._check_put_off(answer)
+        if put_off := self._limited(answer):
+            raise put_off
         if answer.status == "OK" and not metadata(answer, UIDSet.of([uid])):
             return Vanished(self._place(uid))
         raise Broken(asked.missing)
@@ -238,14 +258,18 @@ class Fetch:
 
     def _lost(self, error: Broken) -> None:
         self._connection.drop()
+        if isinstance(error, SentAway):
+            raise error
         self._trust -= 1
         if self._trust < 0:
             raise Unavailable(f"{self._connection.what}: too many broken connections, the last one because {error}")
 
-    def _check_put_off(self, answer: Answer) -> None:
-        if answer.code in PUT_OFF:
-            host = self._connection.session().server.host
-            raise refusal(f"{self._connection.what}: fetch", host, answer, "try again later")
+    def _limited(self, answer: Answer) -> PutOff | None:
+        """The error for an answer that names a limit of ours."""
+        if answer.status == "OK" or not answer.throttle:
+            return None
+        error = refusal(f"{self._connection.what}: fetch", self._connection.host, answer, "try again later")
+        return error if isinstance(error, PutOff) else None
 
     def _forget_line(self) -> None:
         self._bodies.clear()

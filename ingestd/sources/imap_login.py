@@ -14,7 +14,8 @@ from contextlib import contextmanager
 
 from imapclient.exceptions import LoginError
 
-from ..errors import IngestError, Refused, Unavailable
+from ..errors import IngestError, PutOff, Refused, Unavailable
+from ..throttle import throttle
 from . import sasl
 from .imap_answers import Answer, quoted, refusal
 from .imap_wire import Client
@@ -104,15 +105,21 @@ def _check_plain(account: str, server: Server, client: Client, password: str) ->
 def _imap_errors(account: str, server: Server) -> Iterator[None]:
     try:
         yield
-    except imaplib.IMAP4.error:
+    except imaplib.IMAP4.error as error:
         what = f"account {account}: {server.host} port {server.port}"
-        raise Unavailable(f"{what} turned us away before login, or is no IMAP server") from None
+        said = str(error).encode("utf-8", "replace")
+        raise _turned_away(f"{what} turned us away before login, or is no IMAP server", said) from None
+
+
+def _turned_away(what: str, text: bytes) -> Unavailable:
+    said = throttle("", text)
+    return PutOff(f"{what}: {said}", said) if said else Unavailable(what)
 
 
 def _login_refusal(account: str, server: Server, error: LoginError, password: str) -> IngestError:
-    if isinstance(error.__context__, imaplib.IMAP4.abort):
-        return Unavailable(f"account {account}: {server.host} ended the connection at login")
     text = str(error).encode("utf-8", "replace")
+    if isinstance(error.__context__, imaplib.IMAP4.abort):
+        return _turned_away(f"account {account}: {server.host} ended the connection at login", text)
     found = re.search(rb"\[([A-Z][A-Z0-9-]*)", text)
     answer = Answer("NO", code=found[1].decode() if found else "", text=text)
     said = refusal(f"account {account}: login", server.host, answer, advice(server))

@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 from ..errors import Unavailable
 from ..message import Metadata
 from ..uidset import UIDSet
-from .imap_answers import Answer, metadata, refusal
+from .imap_answers import Answer, SentAway, metadata, refusal
 from .imap_session import Session
 from .wire import Broken
 
@@ -26,6 +26,10 @@ class Connection(Protocol):
     @property
     def what(self) -> str:
         """The mailbox, as errors name it."""
+
+    @property
+    def host(self) -> str:
+        """Its server."""
 
     def session(self) -> Session:
         """The session with the mailbox open, a fresh one after `drop`; raise Unavailable or Refused."""
@@ -75,8 +79,7 @@ def flags(connection: Connection, uids: UIDSet, since: int | None) -> dict[int, 
 
 def _told(connection: Connection, answer: Answer, uids: UIDSet, *needed: bytes) -> dict[int, Metadata]:
     if answer.status != "OK" and answer.busy:
-        host = connection.session().server.host
-        raise refusal(f"{connection.what}: look", host, answer, "try again later")
+        raise refusal(f"{connection.what}: look", connection.host, answer, "try again later")
     # A NO may tell something all the same: some servers say it when they cannot tell about one of many.
     return metadata(answer, uids, *needed)
 
@@ -92,6 +95,8 @@ def told(connection: Connection, uids: UIDSet, tell: Tell[T], count: int = LOOKE
         part = parts.popleft()
         try:
             found |= tell(connection, part)
+        except SentAway:
+            raise
         except Broken as error:
             connection.drop()
             broken += 1

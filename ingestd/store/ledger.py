@@ -40,6 +40,7 @@ class Ledger:
         """Begin a pass from *memory*; at first sight that is saved at once: the baseline must stand before a search."""
         self._database, self._lease, self._seals = database, lease, seals
         self.memory = memory
+        self.tried = UIDSet()  # in vain, as of the plan: the server would not give them
         self._saved_at = datetime.fromtimestamp(0, UTC)
         self._sealed: set[tuple[str, str]] = set()  # places and digests, since the checkpoint that the pass began from
         if memory.first_sight:
@@ -86,7 +87,8 @@ class Ledger:
         again = self.memory.doubts.due(datetime.now(UTC), AGAIN)
         self._sealed = self._seals.named_since(self.memory.sealed) if again else set()
         memory = self.memory = replace(self.memory, selected=(self.memory.selected | selected) - self.memory.done)
-        waiting = placements.waiting(self._database, memory.epoch, datetime.now(UTC))
+        attempts, now = placements.open_attempts(self._database, memory.epoch), datetime.now(UTC)
+        waiting, self.tried = UIDSet.of(uid for uid, due in attempts.items() if due > now), UIDSet.of(attempts)
         due = memory.new_first(memory.selected - waiting, limit)
         known = placements.known(self._database, memory.epoch, due | memory.formerly)
         self._seal_again(memory, known.stored)

@@ -61,7 +61,7 @@ def recall(
     if before.rebound or memory.epoch.uidvalidity != numbers.uidvalidity:
         return memory.afresh(numbers.uidvalidity, numbers.uidnext)
     # What a person took out of quarantine is open again. The checkpoint cannot say so, since only passes write it.
-    return memory.reopened(placements.open_attempts(database, memory.epoch))
+    return memory.reopened(UIDSet.of(placements.open_attempts(database, memory.epoch)))
 
 
 def last(database: Database[Document], account: str, mailbox: str) -> Memory | None:

@@ -68,18 +68,11 @@ def known(database: Database[Document], epoch: Epoch, uids: UIDSet) -> Known:
     return Known(UIDSet.of(found["stored"]), UIDSet.of(found["quarantined"]))
 
 
-def waiting(database: Database[Document], epoch: Epoch, now: datetime) -> UIDSet:
-    """Return the UIDs whose next try is not due yet."""
+def open_attempts(database: Database[Document], epoch: Epoch) -> dict[int, datetime]:
+    """Return when each of the UIDs that are to be tried again is due."""
     with db.translated():
-        later = {**epoch.filter, "state": "fetching", "next_try": {"$gt": now}}
-        return UIDSet.of(int(document["uid"]) for document in database.placements.find(later, {"uid": 1}))
-
-
-def open_attempts(database: Database[Document], epoch: Epoch) -> UIDSet:
-    """Return the UIDs that are to be tried again, whenever that is due."""
-    with db.translated():
-        open_ = {**epoch.filter, "state": "fetching"}
-        return UIDSet.of(int(document["uid"]) for document in database.placements.find(open_, {"uid": 1}))
+        found = database.placements.find({**epoch.filter, "state": "fetching"}, {"uid": 1, "next_try": 1})
+        return {int(document["uid"]): document["next_try"] for document in found}
 
 
 def vanish(database: Database[Document], vanished: Sequence[Vanished], now: datetime) -> list[Place]:
@@ -96,7 +89,10 @@ def vanish(database: Database[Document], vanished: Sequence[Vanished], now: date
 
 
 def postpone(database: Database[Document], failures: Sequence[Failed], now: datetime) -> list[Place]:
-    """Record failed attempts, each with the time of its next try; return the places that are quarantined now."""
+    """Record failed attempts, each with the time of its next try; return the places that are quarantined now.
+
+    What is put off stays an open attempt for ever, the last but one at most.
+    """
     if not failures:
         return []
     with db.translated():
@@ -104,7 +100,7 @@ def postpone(database: Database[Document], failures: Sequence[Failed], now: date
         attempts = {document["_id"]: document["attempts"] + 1 for document in found}
     operations, quarantined = [], []
     for failed in failures:
-        count = attempts.get(failed.place.id, 1)
+        count = min(attempts.get(failed.place.id, 1), ATTEMPTS - failed.put_off)
         if count >= ATTEMPTS:
             quarantined.append(failed.place)
         facts = {

@@ -10,10 +10,11 @@ from threading import Event
 
 import pytest
 
-from ingestd.errors import Unavailable
+from ingestd.errors import PutOff, Unavailable
 from ingestd.message import Arrival, Failed, RawMessage, Vanished
 from ingestd.sources.imap import ImapAccount
 from ingestd.spool import Lane, Spool
+from ingestd.throttle import Throttle
 from ingestd.uidset import UIDSet
 
 from ..imap_script import ImapScript, Turn
@@ -406,11 +407,58 @@ def test_another_uidvalidity_after_a_reconnect_ends_the_fetch(server: ImapScript
         fetched(server, spool)
 
 
-def test_a_throttled_fetch_is_put_off(server: ImapScript, spool: Spool) -> None:
+@pytest.mark.parametrize("answer", [b"NO [INUSE] locked", b"NO [LIMIT] too much", b"BAD Request is throttled."])
+def test_a_message_that_is_always_put_off_holds_up_none_of_its_neighbours(
+    server: ImapScript, spool: Spool, answer: bytes
+) -> None:
+    server.replies[BODY_OF_SICK] = lambda turn: turn.send(b"%t " + answer)
+
+    arrivals = fetched(server, spool)
+
+    assert uids(arrivals, RawMessage) == HEALTHY
+    (failed,) = [arrival for arrival in arrivals if isinstance(arrival, Failed)]
+    assert (failed.place.uid, failed.put_off) == (SICK, True)
+    assert server.connections == 1
+
+
+def test_a_server_that_puts_every_message_off_ends_the_fetch_and_each_it_was_asked_for_counts(
+    server: ImapScript, spool: Spool
+) -> None:
+    server.replies["UID FETCH"] = lambda turn: (
+        turn.send(b"%t NO [OVERQUOTA] Account exceeded command or bandwidth limits.")
+        if "PEEK" in turn.command
+        else turn.default()
+    )
+
+    said = r"put off by 127.0.0.1 \[OVERQUOTA\]: too much traffic"
+    with (
+        ImapAccount("work", server.account()) as account,
+        lane_of(spool) as (lane, arrivals),
+        pytest.raises(PutOff, match=said) as raised,
+    ):
+        arrivals.extend(account.open("INBOX").fetch(UIDSet.of(server.messages), lane, epoch=1))
+
+    assert raised.value.throttle == Throttle("traffic")
+    assert [(each.place.uid, each.put_off) for each in arrivals if isinstance(each, Failed)] == [
+        (uid, True) for uid in (1, 2, 3)
+    ]
+
+
+def test_a_fetch_of_one_message_that_is_put_off_ends_so(server: ImapScript, spool: Spool) -> None:
+    server.messages = {SICK: mail(SICK)}
     server.replies[BODY_OF_SICK] = lambda turn: turn.send(b"%t NO [THROTTLED] slow down")
 
-    with pytest.raises(Unavailable, match="THROTTLED"):
+    with pytest.raises(PutOff, match="THROTTLED"):
         fetched(server, spool)
+
+
+def test_a_server_that_sends_us_away_in_the_middle_puts_us_off(server: ImapScript, spool: Spool) -> None:
+    server.replies[BODY_OF_SICK] = lambda turn: (turn.send(b"* BYE Too many simultaneous connections."), turn.close())
+
+    with pytest.raises(PutOff, match="too many connections"):
+        fetched(server, spool)
+
+    assert server.connections == 1
 
 
 def test_a_flood_of_untagged_lines_ends(server: ImapScript, spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ingestd.demo.dovecot import Certificate, Dovecot, make_certificates
-from ingestd.errors import IngestError, Refused, Unavailable
+from ingestd.errors import IngestError, PutOff, Refused, Unavailable
 from ingestd.sources.imap import ImapAccount, Server
 
 from ..imap_script import ImapScript, Turn
@@ -64,11 +64,12 @@ def test_a_wrong_password_is_refused_without_the_servers_words(dovecot: Dovecot,
         (b"%t NO LOGIN failed for me@example.org", Refused),
         (b"%t BAD me@example.org", Refused),
         (b"%t NO [UNAVAILABLE] me@example.org", Unavailable),
-        (b"%t NO [INUSE] me@example.org", Unavailable),
-        (b"%t NO [LIMIT] me@example.org", Unavailable),
-        (b"%t NO [OVERQUOTA] me@example.org", Unavailable),
-        (b"%t NO [THROTTLED] me@example.org", Unavailable),
-        (b"%t NO [ALERT] Too many simultaneous connections for me@example.org", Unavailable),
+        (b"%t NO [INUSE] me@example.org", PutOff),
+        (b"%t NO [LIMIT] me@example.org", PutOff),
+        (b"%t NO [OVERQUOTA] me@example.org", PutOff),
+        (b"%t NO [THROTTLED] me@example.org", PutOff),
+        (b"%t NO [ALERT] Too many simultaneous connections for me@example.org", PutOff),
+        (b"* BYE Too many connections of me@example.org", PutOff),
         (b"* BYE me@example.org", Unavailable),
         (b"garbage of me@example.org", Unavailable),
     ],
@@ -150,9 +151,15 @@ def test_an_unknown_name_says_where_to_look() -> None:
     assert str(error) == "account work: cannot resolve nowhere.invalid; check account.imap.host"
 
 
-@pytest.mark.parametrize(
-    "greeting", [b"* BYE too many connections", b"220 mail.example.org ESMTP", b"* NO go away", b""]
-)
+def test_a_server_that_greets_by_naming_a_limit_puts_us_off() -> None:
+    with ImapScript(greeting=b"* BYE Too many connections from 192.0.2.1") as server:
+        error = why_not(server.account())
+
+    assert isinstance(error, PutOff)
+    assert str(error).endswith("is no IMAP server: too many connections")
+
+
+@pytest.mark.parametrize("greeting", [b"* BYE go away", b"220 mail.example.org ESMTP", b"* NO go away", b""])
 def test_a_server_that_does_not_greet_is_unavailable(greeting: bytes) -> None:
     with ImapScript(greeting=greeting) as server:
         assert type(why_not(server.account(timeout=0.3))) is Unavailable
