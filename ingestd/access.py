@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from .caps import Caps
 from .config import Account, Config, Imap, OAuth, Secret
 from .errors import Refused
+from .governor import Governor, Meter
 from .sources.credentials import SecretReference
 from .sources.imap import ImapAccount, Server
 from .sources.oauth_presets import PRESETS, Preset
@@ -25,14 +29,32 @@ EXTRA = "pip install 'ingestd[oauth]'"
 class Access:
     """Makes connections to accounts. Keeps their access tokens, so one is used for as long as it lasts."""
 
-    def __init__(self, config: Config, database: Database[Document] | None) -> None:
-        """Without *database* no refresh token is found but those that the configuration names."""
-        self._config, self.database = config, database
+    def __init__(self, config: Config, database: Database[Document] | None, governor: Governor | None = None) -> None:
+        """Without *database* no refresh token is found but those that the configuration names.
+
+        Without *governor* nobody counts what is used of a mail server.
+        """
+        self._config, self.database, self._governor = config, database, governor
         self._tokens: dict[str, Tokens] = {}
 
     def imap(self, account: Account) -> ImapAccount:
         """The connection to the IMAP server of *account*, not yet made. Raises Refused when the extra is missing."""
-        return ImapAccount(account.name, self._server(account, account.imap, "account.imap"))
+        return ImapAccount(account.name, self._metered(account, self._server(account, account.imap, "account.imap")))
+
+    def meter(self, account: Account, host: str) -> Meter | None:
+        """What counts what *account* uses of the provider of *host*; None where nobody counts."""
+        own = account.limits
+        caps = Caps(own.connections, own.bytes_a_day, own.logins_an_hour)
+        return self._governor.meter(account.name, host, caps) if self._governor else None
+
+    def visit(self, account: Account, host: str) -> AbstractContextManager[None]:
+        """A block in which what the server says about its limits is learned from."""
+        meter = self.meter(account, host)
+        return meter.visit() if meter else nullcontext()
+
+    def _metered(self, account: Account, server: Server) -> Server:
+        meter = self.meter(account, server.host)
+        return replace(server, meter=meter) if meter else server
 
     def _server(self, account: Account, place: Imap, table: str) -> Server:
         if place.password is None:

@@ -39,7 +39,7 @@ def examine(access: Access, account: Account, order: Order) -> Finding:
     try:
         if database is not None:
             accounts.check_binding(database, account.name, account.imap.host, account.imap.user)
-        with access.imap(account) as imap:
+        with access.visit(account, account.imap.host), access.imap(account) as imap:
             finding.capabilities.extend(imap.capabilities)
             finding.mailboxes.extend(matched(imap, account, order))
             if database is not None:

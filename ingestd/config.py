@@ -43,7 +43,19 @@ from .config_values import (
     user,
 )
 
-__all__ = ["Account", "Config", "ConfigError", "Daemon", "Imap", "OAuth", "Secret", "Store", "load", "store_alone"]
+__all__ = [
+    "Account",
+    "Config",
+    "ConfigError",
+    "Daemon",
+    "Imap",
+    "Limits",
+    "OAuth",
+    "Secret",
+    "Store",
+    "load",
+    "store_alone",
+]
 
 STORE_PASSWORD = "INGESTD_STORE_PASSWORD"  # noqa: S105 - the name of a variable
 TABLES = ("include", "store", "daemon", "account")
@@ -234,6 +246,14 @@ class Imap(Table):
         return self.tls == "none" and not loopback(self.host)
 
 
+class Limits(Table):
+    """What an account may use of its mail server; without a key, what is known of its provider."""
+
+    connections: int | None = Field(default=None, ge=1, le=1000)
+    bytes_a_day: Annotated[Size, at_least("1MiB")] | None = None
+    logins_an_hour: int | None = Field(default=None, ge=1, le=3600)
+
+
 class Account(Table):
     """A login on a mail server, and what to keep of its mail."""
 
@@ -248,6 +268,7 @@ class Account(Table):
     reissue: Annotated[Duration, between("1s", "20m")] = timedelta(minutes=9)
     imap: Imap = Field(examples=["[account.imap] with host, user and password"])
     oauth: OAuth | None = None
+    limits: Limits = Field(default_factory=Limits)
 
     @model_validator(mode="after")
     def _one_way_in(self) -> Self:

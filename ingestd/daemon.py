@@ -14,7 +14,8 @@ from pymongo.database import Database
 from .access import Access, secret
 from .config import Account, Config
 from .connections import Connections
-from .errors import IngestError, LeaseLost, StoreUnavailable
+from .errors import IngestError, LeaseLost, PutOff, StoreUnavailable
+from .governor import Governor
 from .push import Trust
 from .sources.imap import ImapAccount
 from .spool import Spool
@@ -66,7 +67,7 @@ def opened(config: Config) -> Iterator[Daemon]:
         indexes.ensure(database)
         views.ensure(database, config.store.own_domains)
         leases = Leases(database, Owner.current(), config.daemon.lease)
-        yield Daemon(Access(config, database), database, spool, workers, leases)
+        yield Daemon(Access(config, database, Governor(database)), database, spool, workers, leases)
 
 
 class Daemon:
@@ -102,7 +103,10 @@ class Daemon:
             host, user = account.imap.host, account.imap.user
             accounts.check_binding(self.database, account.name, host, user)
             visit = self.visit(account, lease)  # before the server is asked: it closes the log to a holder before us
-            with self.connections.visiting(account.name, lambda: self._access.imap(account)) as imap:
+            with (
+                self._access.visit(account, host),
+                self.connections.visiting(account.name, lambda: self._access.imap(account)) as imap,
+            ):
                 accounts.bind(self.database, lease, host, user)
                 visit.all_mailboxes(imap, order, watch, outcome)
                 self._keep(imap, account, order, outcome)
@@ -114,10 +118,14 @@ class Daemon:
         return outcome
 
     def note(self, lease: Lease, errors: Sequence[IngestError], next_try: timedelta | None = None) -> None:
-        """Keep what a visit came to, for `ingestd status`; without effect when the store or the lease is gone."""
-        if not self._stopped():
+        """Keep what a visit came to, for `ingestd status`; without effect when the store or the lease is gone.
+
+        To be put off is no trouble of the account, and nobody knows then whether there is any.
+        """
+        trouble = [error for error in errors if not isinstance(error, PutOff)]
+        if not self._stopped() and bool(trouble) == bool(errors):
             with suppress(IngestError):
-                accounts.note(self.database, lease, errors, next_try)
+                accounts.note(self.database, lease, trouble, next_try)
 
     def note_push(self, lease: Lease, trust: Trust) -> None:
         """Keep what is thought of the server's silence, for `ingestd status`; without effect like `note`."""

@@ -16,7 +16,7 @@ from .chores import EVERY, Chores
 from .config import Account, Config
 from .connections import Stay
 from .daemon import Daemon, opened
-from .errors import IngestError, StoreUnavailable
+from .errors import IngestError, PutOff, StoreUnavailable
 from .holding import Holding
 from .pulse import Pulse
 from .push import SLICE, Push
@@ -187,7 +187,9 @@ class _Rounds:
         pause = self.watcher.note(account.name, errors)
         seconds = round(pause.total_seconds())
         for failure in errors:
-            log.warning("not served", account=account.name, error=str(failure), wait_seconds=seconds)
+            # To be put off is no trouble: nobody has to do anything.
+            say, event = (log.info, "put off") if isinstance(failure, PutOff) else (log.warning, "not served")
+            say(event, account=account.name, error=str(failure), wait_seconds=seconds)
         if errors:
             self.again(account.name, pause)
         self.daemon.note(lease, errors, pause)

@@ -13,10 +13,11 @@ from datetime import timedelta
 from threading import Lock
 from time import monotonic
 
-from .errors import IngestError, LeaseLost, Refused, StoreUnavailable, Unavailable
+from .errors import IngestError, LeaseLost, PutOff, Refused, StoreUnavailable, Unavailable
 
 FIRST = timedelta(seconds=5)
 LONGEST = timedelta(minutes=15)
+LATER = 0.1  # of the time that an account is put off for, at most, so that not all come back at once
 AFTER_REFUSAL = timedelta(minutes=15)  # at most 4 logins an hour with a wrong password
 
 
@@ -24,6 +25,9 @@ def delay(errors: Sequence[IngestError], failures: int, draw: Callable[[], float
     """How long to leave an account alone after *failures* failed visits in a row, the last with *errors*."""
     if not errors:
         return timedelta()
+    if waits := [error.wait for error in errors if isinstance(error, PutOff) and error.wait is not None]:
+        # Not drawn from the whole of it: what comes sooner is only put off again.
+        return max(waits) * (1 + LATER * draw())
     if any(isinstance(error, Unavailable) for error in errors):
         bound: timedelta = min(LONGEST, FIRST * 2 ** min(failures - 1, 10))
         return bound * draw()

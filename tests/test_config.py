@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from ingestd.config import Account, Config, ConfigError, Daemon, Imap, OAuth, Secret, Store, load
+from ingestd.config import Account, Config, ConfigError, Daemon, Imap, Limits, OAuth, Secret, Store, load
 from ingestd.errors import Refused
 
 EXAMPLE = Path(__file__).parent.parent / "config" / "ingestd.toml"
@@ -61,6 +61,7 @@ def tables(tree: dict[str, Any]) -> list[tuple[type[BaseModel], dict[str, Any]]]
         (Account, account),
         (Imap, account["imap"]),
         (OAuth, account["oauth"]),
+        (Limits, account["limits"]),
     ]
 
 
@@ -82,7 +83,7 @@ def test_the_example_shows_every_key_and_no_other() -> None:
 
 def test_every_default_that_the_example_shows_is_the_default(write: Write) -> None:
     lines = all_written().splitlines(keepends=True)
-    depends = {"workers", "spool_dir", "ca_file", "token_key", "password", "imap", "oauth"}  # told in words
+    depends = {"workers", "spool_dir", "ca_file", "token_key", "password", "imap", "oauth", "limits"}  # told in words
     lines.remove('password = { file = "/etc/ingestd/work.secret" }\n')  # there is another way in now
 
     defaults, shown = load(EXAMPLE), load(write("".join(line for line in lines if not line.startswith("include"))))
@@ -188,6 +189,7 @@ def test_an_account_needs_only_a_name_and_a_login(write: Write) -> None:
         "idle": True,
         "reissue": timedelta(minutes=9),
         "oauth": None,
+        "limits": {"connections": None, "bytes_a_day": None, "logins_an_hour": None},
     }
     assert (read.imap.port, read.imap.tls) == (993, "implicit")
 

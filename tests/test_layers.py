@@ -17,14 +17,15 @@ MODULES = sorted(ROOT.rglob("*.py"))
 LAYERS = (
     {"throttle"},
     {"errors", "uidset", "raw", "units", "systemd", "steps", "pulse"},
-    {"message"},
+    {"message", "caps"},
     {"config_file"},
     {"config_values"},
     {"mime", "spool", "config", "logs"},
     {"sources", "store"},
     {"candidates", "flags", "reconcile"},
     {"ingest"},
-    {"pool", "watcher", "scheduler", "summary", "shares", "access", "connections"},
+    {"pool", "watcher", "scheduler", "summary", "shares", "governor", "connections"},
+    {"access"},
     {"workers"},
     {"archive", "visit", "holding", "chores"},
     {"push"},
@@ -52,7 +53,7 @@ HOMES = {
     "rich": {"cli"},
 }
 # These may name pymongo's Database in a signature.
-TYPES_ONLY = {"access", "workers", "chores", "daemon", "visit", "check", "audit", "demo", "cli"}
+TYPES_ONLY = {"access", "governor", "workers", "chores", "daemon", "visit", "check", "audit", "demo", "cli"}
 
 
 def imported(path: Path) -> Iterator[str]:

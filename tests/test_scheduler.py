@@ -3,7 +3,7 @@ from __future__ import annotations
 from datetime import timedelta
 from threading import Thread
 
-from ingestd.errors import IngestError, LeaseLost, Refused, StoreUnavailable, Unavailable
+from ingestd.errors import IngestError, LeaseLost, PutOff, Refused, StoreUnavailable, Unavailable
 from ingestd.scheduler import Queue, Regularly, scheduled
 from ingestd.watcher import AFTER_REFUSAL, FIRST, LONGEST, Watcher, delay
 
@@ -119,3 +119,10 @@ def test_when_the_store_is_back_only_those_wait_on_that_did_not_wait_for_it() ->
     assert watcher.ready("work")
     assert not watcher.ready("home")
     assert watcher.store_is_back() == []
+
+
+def test_an_account_that_is_put_off_comes_back_when_it_was_told_to_and_a_little_later() -> None:
+    errors = [PutOff("too much", wait=timedelta(hours=6)), Unavailable("away")]
+
+    assert delay(errors, 1, lambda: 0.0) == timedelta(hours=6)
+    assert delay(errors, 50, lambda: 1.0) == timedelta(hours=6, minutes=36)

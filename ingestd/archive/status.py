@@ -51,6 +51,15 @@ class Untold:
 
 
 @dataclass(frozen=True, slots=True)
+class PutOff:
+    """Until when an account is left alone, since a limit of its mail server was reached: no fault of the account."""
+
+    provider: str
+    until: datetime
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class AccountStatus:
     account: str
     served_by: str | None  # "host (pid 123)", while its lease runs
@@ -60,6 +69,7 @@ class AccountStatus:
     daemons: int  # that run and are configured for it
     trouble: Trouble | None
     untold: Untold | None
+    put_off: tuple[PutOff, ...]
     messages: int  # distinct
     mailboxes: tuple[MailboxStatus, ...]
 
@@ -89,6 +99,7 @@ def daemons(database: Database[Document]) -> list[DaemonStatus]:
 def accounts(database: Database[Document]) -> Iterator[AccountStatus]:
     """Yield every account that was ever served, by name."""
     configured = Counter(account for daemon in _living(database) for account in daemon["accounts"])
+    held = _held(database)
     with translated():
         for found in list(database.accounts.aggregate([NOW, {"$sort": {"_id": 1}}])):
             yield AccountStatus(
@@ -97,9 +108,19 @@ def accounts(database: Database[Document]) -> Iterator[AccountStatus]:
                 daemons=configured[found["_id"]],
                 trouble=Trouble(**found["trouble"]) if found.get("trouble") else None,
                 untold=_untold(found["push"]) if "push" in found else None,
+                put_off=tuple(held.get(found["_id"], ())),
                 messages=database.messages.count_documents({"account": found["_id"]}),
                 mailboxes=tuple(map(_mailbox, database.mailboxes.find({"account": found["_id"]}).sort("_id"))),
             )
+
+
+def _held(database: Database[Document]) -> dict[str, list[PutOff]]:
+    held: dict[str, list[PutOff]] = {}
+    with translated():
+        for found in database.usage.aggregate([NOW]):
+            if (hold := found["hold"]) and hold["until"] > found["now"]:
+                held.setdefault(found["account"], []).append(PutOff(found["provider"], hold["until"], hold["why"]))
+    return held
 
 
 def _living(database: Database[Document]) -> list[Document]:

@@ -26,16 +26,18 @@ def register(app: typer.Typer) -> None:
 def check(session: Session, target: Target = None) -> int | None:
     """Try the configuration: log in everywhere, and say what would be taken in and what not.
 
-    It changes nothing, neither on a mail server nor in the store. (An embedded store is started for it.)
+    It changes nothing on a mail server, and in the store it only counts its logins. (An embedded store is started.)
     """
     from ..access import Access
     from ..check import examine
+    from ..governor import Governor
     from ..visit import Order
 
     accounts, mailbox = chosen(session.config, target)
     with ExitStack() as stack:
         database, trouble = _store(session, stack)
-        access = Access(session.config, database)
+        governor = Governor(database, asked=True) if database is not None else None
+        access = Access(session.config, database, governor)
         findings = [examine(access, account, Order(mailbox)) for account in accounts]
     session.output.emit(
         {"store": {"error": trouble}, "accounts": [_data(finding) for finding in findings]},

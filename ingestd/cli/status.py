@@ -45,6 +45,8 @@ def _lines(session: Session, daemons: list[DaemonStatus], accounts: list[Account
             yield f"  {_failing(account.trouble)}"
         if account.untold and account.untold.doubted:
             yield f"  {_untold(account.untold)}"
+        for put_off in account.put_off:
+            yield f"  put off by {put_off.provider} until {cell(put_off.until)} UTC: {put_off.why}"
     rows = [
         (f"{account.account}/{box.mailbox}", box.done, box.to_do, box.left_out, cell(box.last_pass))
         for account in accounts

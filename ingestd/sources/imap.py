@@ -229,7 +229,7 @@ class ImapMailbox:
                 self._account.opened = None  # opened again, since it may have been emptied meanwhile
                 self.session()
             if self._exists:
-                raise Unavailable(f"{self.what}: {self.host} lists none of its {self._exists} messages")
+                raise Unavailable(f"{self.what}: {self.server.host} lists none of its {self._exists} messages")
         return found
 
     def look(self, uids: UIDSet) -> dict[int, Metadata]:
@@ -280,13 +280,13 @@ class ImapMailbox:
         kind, _, argument = action.partition(":")
         if kind == "move":
             if "MOVE" not in self._account.capabilities:
-                raise Refused(f"{self.what}: {self.host} cannot move messages; change account.after_store")
+                raise Refused(f"{self.what}: {self.server.host} cannot move messages; change account.after_store")
             self._target(argument)
         else:
             writable = self if self._writable else self._account.open(self.name, writable=True)
             flag = _flag(action)
             if not {flag, "\\*" if not flag.startswith("\\") else flag} & set(writable.permanent_flags):
-                raise Refused(f"{self.what}: {self.host} does not keep {flag} there; change account.after_store")
+                raise Refused(f"{self.what}: {self.server.host} does not keep {flag} there; change account.after_store")
 
     def acknowledge(self, uids: UIDSet, action: str) -> None:
         """Do *action* to the messages; those that are gone are no error. Doing it twice is the same as once."""
@@ -301,7 +301,7 @@ class ImapMailbox:
             else:
                 answer = self._ask(b"UID STORE %s +FLAGS.SILENT (%s)" % (numbers, target))
             if answer.status != "OK" and answer.code != "EXPUNGEISSUED":
-                raise refusal(f"{self.what}: {action}", self.host, answer, "check account.after_store")
+                raise refusal(f"{self.what}: {action}", self.server.host, answer, "check account.after_store")
 
     def _target(self, name: str) -> str:
         """The one mailbox that *name* means, as the server spells it."""
@@ -332,8 +332,9 @@ class ImapMailbox:
         self._account.drop()
 
     @property
-    def host(self) -> str:
-        return self._account.server.host
+    def server(self) -> Server:
+        """Where that is."""
+        return self._account.server
 
     def _ask(self, command: bytes) -> Answer:
         with self._account.undivided(self.what):
@@ -348,12 +349,12 @@ class ImapMailbox:
         if answer is None or answer.status == "BAD":  # some servers offer it and do not know it
             answer = session.ask(command)
         if answer.status != "OK":
-            raise refusal(self.what, self.host, answer, "check account.mailboxes")
+            raise refusal(self.what, self.server.host, answer, "check account.mailboxes")
         if self._writable and answer.code == "READ-ONLY":
-            raise Refused(f"{self.what}: {self.host} lets us only read it; set account.after_store to none")
+            raise Refused(f"{self.what}: {self.server.host} lets us only read it; set account.after_store to none")
         said = selected(answer)
         if not said.uidvalidity:
-            raise Refused(f"{self.what}: {self.host} gives no UIDVALIDITY, so its messages cannot be told apart")
+            raise Refused(f"{self.what}: {self.server.host} gives no UIDVALIDITY, so its messages cannot be told apart")
         self._account.opened, self._exists = self, said.exists
         return said
 
@@ -373,7 +374,7 @@ class ImapMailbox:
             if answer is None or answer.status == "BAD":  # some servers offer ESEARCH and do not know it
                 answer = session.ask(b"UID SEARCH " + keys)
             if answer.status != "OK":
-                raise refusal(f"{self.what}: search", self.host, answer, "check account.select")
+                raise refusal(f"{self.what}: search", self.server.host, answer, "check account.select")
             return found_uids(answer)
 
 

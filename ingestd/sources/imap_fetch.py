@@ -126,6 +126,8 @@ class Fetch:
         while self._waiting or self._line:
             if len(self._put_off) >= PUT_OFF:
                 raise self._put_off[-1]
+            if not self._line:
+                self._connection.server.meter.check()
             try:
                 self._send_more()
                 arrival = self._advance()
@@ -138,6 +140,8 @@ class Fetch:
     def _send_more(self) -> None:
         """Once half of the window is answered, ask for the next bodies, as far as window and spool admit."""
         if len(self._bodies) > WINDOW // 2 or self._bodies.size_bytes > WINDOW_BYTES // 2:
+            return
+        if self._line and not self._connection.server.meter.more:
             return
         session, fresh = self._connection.session(), list[Body]()
         while self._waiting and self._room(fresh):
@@ -210,6 +214,7 @@ class Fetch:
 
     def _whole(self, asked: _Asked) -> RawMessage:
         content, digest = asked.body.writer.keep()
+        self._connection.server.meter.fetched(content.size_bytes)
         self._trust = min(TRUST, self._trust + EARNED)
         self._kept += 1
         return self._arrived(asked.wanted.message, content, digest)
@@ -268,7 +273,7 @@ class Fetch:
         """The error for an answer that names a limit of ours."""
         if answer.status == "OK" or not answer.throttle:
             return None
-        error = refusal(f"{self._connection.what}: fetch", self._connection.host, answer, "try again later")
+        error = refusal(f"{self._connection.what}: fetch", self._connection.server.host, answer, "try again later")
         return error if isinstance(error, PutOff) else None
 
     def _forget_line(self) -> None:

@@ -29,7 +29,7 @@ _ATOM = re.compile(r"[A-Za-z0-9@._+=~!#$&',/:;<>?^`|-]+")
 
 def log_in(account: str, server: Server, switch: Switch) -> Client:
     """Return a connection that is encrypted as asked and logged in; raise Unavailable or Refused."""
-    return logged_in(lambda: _logged_in(account, server, switch))
+    return logged_in(server, lambda: _logged_in(account, server, switch))
 
 
 def _logged_in(account: str, server: Server, switch: Switch) -> Client:

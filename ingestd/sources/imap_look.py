@@ -11,6 +11,7 @@ from ..message import Metadata
 from ..uidset import UIDSet
 from .imap_answers import Answer, SentAway, metadata, refusal
 from .imap_session import Session
+from .server import Server
 from .wire import Broken
 
 LOOKED_AT = 500  # messages asked about at once
@@ -28,8 +29,8 @@ class Connection(Protocol):
         """The mailbox, as errors name it."""
 
     @property
-    def host(self) -> str:
-        """Its server."""
+    def server(self) -> Server:
+        """Where that is."""
 
     def session(self) -> Session:
         """The session with the mailbox open, a fresh one after `drop`; raise Unavailable or Refused."""
@@ -79,7 +80,7 @@ def flags(connection: Connection, uids: UIDSet, since: int | None) -> dict[int, 
 
 def _told(connection: Connection, answer: Answer, uids: UIDSet, *needed: bytes) -> dict[int, Metadata]:
     if answer.status != "OK" and answer.busy:
-        raise refusal(f"{connection.what}: look", connection.host, answer, "try again later")
+        raise refusal(f"{connection.what}: look", connection.server.host, answer, "try again later")
     # A NO may tell something all the same: some servers say it when they cannot tell about one of many.
     return metadata(answer, uids, *needed)
 

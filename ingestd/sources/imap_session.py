@@ -39,6 +39,7 @@ class Session:
         self.capabilities = tuple(sorted({str(name, "ascii", "replace") for name in self._client.capabilities()}))
         self._wire = self._client.wire
         self._numbers = itertools.count(1)
+        self._closed = False
 
     @property
     def channel(self) -> Channel:
@@ -46,8 +47,11 @@ class Session:
         return self._wire.channel
 
     def close(self) -> None:
-        """Drop the connection without a word."""
+        """Drop the connection without a word; without effect the second time."""
         self._wire.shutdown()
+        if not self._closed:
+            self._closed = True
+            self.server.meter.close()
 
     def log_out(self) -> None:
         """Take leave, if the server still listens, and close."""

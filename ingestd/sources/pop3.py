@@ -94,6 +94,7 @@ class Pop3Account:
         """
         self._trust = TRUST
         for listed in self._of(numbers):
+            self.server.meter.check()
             yield self._fetched(listed, lane)
 
     def abort(self) -> None:
@@ -137,6 +138,7 @@ class Pop3Account:
         session, self._session = self._session, None
         if session:
             session.close()
+            self.server.meter.close()
 
     @contextmanager
     def _unbroken(self) -> Iterator[None]:
@@ -189,6 +191,7 @@ class Pop3Account:
             writer.discard()
             return self._refused(place, reply)
         content, digest = writer.keep()
+        self.server.meter.fetched(content.size_bytes)
         return RawMessage(place, content, digest, None, via="pop3", server_size_bytes=listed.size_bytes)
 
     def _refused(self, place: Place, reply: Reply) -> Failed:

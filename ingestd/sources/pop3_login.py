@@ -11,7 +11,8 @@ import ssl
 from collections.abc import Mapping
 from hashlib import md5
 
-from ..errors import IngestError, Refused, Unavailable
+from ..errors import IngestError, PutOff, Refused, Unavailable
+from ..throttle import throttle
 from . import sasl
 from .pop3_session import Reply, Session
 from .server import Server, advice, logged_in, rejected, secured, sorted_errors
@@ -29,7 +30,7 @@ def log_in(account: str, server: Server, switch: Switch) -> tuple[Session, Offer
 
     Raises Unavailable or Refused.
     """
-    return logged_in(lambda: _logged_in(account, server, switch))
+    return logged_in(server, lambda: _logged_in(account, server, switch))
 
 
 def _logged_in(account: str, server: Server, switch: Switch) -> tuple[Session, Offered]:
@@ -51,7 +52,9 @@ def _logged_in(account: str, server: Server, switch: Switch) -> tuple[Session, O
 
 
 def refusal(what: str, host: str, reply: Reply, advice: str) -> IngestError:
-    """The error for -ERR: Unavailable when the server is only busy, else Refused."""
+    """The error for -ERR: PutOff or Unavailable when the server is only busy, else Refused."""
+    if said := throttle(reply.code, reply.text):
+        return PutOff(f"{what} put off by {host}{reply.bracketed}: {said}", said)
     if reply.code in BUSY:
         return Unavailable(f"{what} put off by {host}{reply.bracketed}, which is busy")
     return Refused(f"{what} refused by {host}{reply.bracketed}; {advice}")
@@ -59,7 +62,9 @@ def refusal(what: str, host: str, reply: Reply, advice: str) -> IngestError:
 
 def _greeted(account: str, server: Server, greeting: Reply) -> None:
     if not greeting.ok:
-        raise Unavailable(f"account {account}: {server.host} turned us away before login{greeting.bracketed}")
+        what = f"account {account}: {server.host} turned us away before login{greeting.bracketed}"
+        said = throttle(greeting.code, greeting.text)
+        raise PutOff(f"{what}: {said}", said) if said else Unavailable(what)
 
 
 def _encrypt(account: str, server: Server, session: Session, context: ssl.SSLContext) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from ..errors import IngestError, Refused, Unavailable
 from .wire import Broken, tls_context
@@ -31,6 +31,47 @@ CERTIFICATE = {
 NO_TLS = {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "UNKNOWN_PROTOCOL"}
 
 
+class Meter(Protocol):
+    """Counts what an account uses of its provider, and says when that is enough."""
+
+    def open(self) -> None:
+        """Before a connection and its login; raises Unavailable when there are enough. Then `close` is owed."""
+
+    def close(self) -> None:
+        """A connection that was opened is no more."""
+
+    def refused(self) -> None:
+        """The server refused a login."""
+
+    def fetched(self, size_bytes: int) -> None:
+        """So much of a message came."""
+
+    @property
+    def more(self) -> bool:
+        """Whether more messages may be asked for, as far as is known."""
+
+    def check(self) -> None:
+        """Before more messages are asked for; raises Unavailable when there were enough."""
+
+
+class Unmetered:
+    """The meter where nobody counts."""
+
+    def open(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def refused(self) -> None: ...
+
+    def fetched(self, size_bytes: int) -> None: ...
+
+    @property
+    def more(self) -> bool:
+        return True
+
+    def check(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """Where an account's mail is, and how to log in there."""
@@ -46,6 +87,7 @@ class Server:
     table: str = "account.imap"  # of the configuration
     # The password is an access token (OAuth 2); this is told of one that the server did not take.
     rejected: Callable[[str], None] | None = field(default=None, repr=False)
+    meter: Meter = field(default_factory=Unmetered, repr=False)
 
 
 class TokenRejected(Refused):
@@ -55,12 +97,24 @@ class TokenRejected(Refused):
 T = TypeVar("T")
 
 
-def logged_in(attempt: Callable[[], T]) -> T:
-    """Do *attempt*, and once more when only its access token was not taken; raise what is raised then."""
+def logged_in(server: Server, attempt: Callable[[], T]) -> T:
+    """Do *attempt*, and once more when only its access token was not taken; raise what is raised then.
+
+    Whoever closes the connection owes `server.meter` a `close`.
+    """
+    try:
+        return _metered(server, attempt)
+    except TokenRejected:
+        return _metered(server, attempt)
+
+
+def _metered(server: Server, attempt: Callable[[], T]) -> T:
+    server.meter.open()
     try:
         return attempt()
-    except TokenRejected:
-        return attempt()
+    except BaseException:
+        server.meter.close()
+        raise
 
 
 def advice(server: Server) -> str:
@@ -72,7 +126,10 @@ def advice(server: Server) -> str:
 
 def rejected(server: Server, password: str, refusal: IngestError) -> IngestError:
     """The same as *refusal*, a `TokenRejected` if that may be mended by another access token."""
-    if server.rejected is None or not isinstance(refusal, Refused):
+    if not isinstance(refusal, Refused):
+        return refusal
+    server.meter.refused()
+    if server.rejected is None:
         return refusal
     server.rejected(password)
     return TokenRejected(str(refusal))

@@ -13,6 +13,7 @@ import pytest
 from bson import Int64
 from pymongo.database import Database
 
+from ingestd.caps import Caps
 from ingestd.demo import mailbox as sample
 from ingestd.errors import Unavailable
 from ingestd.message import Failed, Metadata, Numbers, Place, RawMessage, Receipt, Vanished
@@ -24,7 +25,9 @@ from ingestd.store.ledger import Ledger
 from ingestd.store.logins import Shelf
 from ingestd.store.memory import Absent, Doubts, Followed
 from ingestd.store.seals import Seals
+from ingestd.store.usage import Book
 from ingestd.summary import Summary
+from ingestd.throttle import Throttle
 from ingestd.uidset import UIDSet
 from tests.data import document
 from tests.data.shape import COLLECTIONS, Validator, rows, schema, subschemas, undescribed, violations
@@ -86,6 +89,7 @@ def everything(database: Store) -> Iterator[Store]:
         ledger.finish(Summary("work", "INBOX", on_server=999).document(NOW, NOW))
         accounts.note(database, lease, [Unavailable("the server broke off")], timedelta(seconds=5))
         Shelf(database, "work").write(b"ciphertext")
+        _used(database)
         list(sweep.daily(database, lambda: False))
         with jobs.taken(database, "another"):
             yield database
@@ -204,6 +208,14 @@ def test_the_documented_python_gives_every_message_and_attachment_back(everythin
             content = shown["attachment_content"](everything, message, attachment)
             assert sha256(content).hexdigest() == attachment["sha256"]
     assert any(attachment["offset"] is not None for message in stored for attachment in message["attachments"])
+
+
+def _used(database: Store) -> None:
+    """An account book in which every kind of entry is."""
+    book, caps = Book(database, "work", "gmail"), Caps()
+    for limit in (Throttle("connections"), Throttle("traffic"), Throttle("logins")):
+        book.change(lambda usage, now: usage.log_in(caps, now).refuse(now).fetch(5, caps, now))
+        book.change(lambda usage, now, said=limit: usage.put_off(said, 1, now))
 
 
 def _mail(place: Any) -> tuple[list[RawMessage], ...]:
