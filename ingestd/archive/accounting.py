@@ -150,7 +150,7 @@ class _Look:
         ]
         parts: dict[str, UIDSet] = {}
         for name, claimed in claims:
-            parts[name], rest = rest & claimed, rest - claimed
+            parts[name], rest = parts.get(name, NONE) | (rest & claimed), rest - claimed
         if self.server and not self.server.served:
             parts["not_served"] = NONE.union(parts.pop(name) for name in ("waiting", "chosen", "not_visited"))
         return {name: uids for name, uids in parts.items() if uids}

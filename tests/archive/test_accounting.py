@@ -309,6 +309,15 @@ def test_a_reason_that_nothing_asks_for_is_wrong(bench: Bench) -> None:
     ]
 
 
+def test_a_reason_that_there_is_not_hides_nothing(bench: Bench) -> None:
+    mailbox = mailbox_of(2)
+    bench.run(mailbox)
+    mailbox.deliver(mail(3))
+    remember(bench, left_out={"stored": "1,3"}, visited=3)
+
+    assert parts(accounted(bench, mailbox)) == {"stored": "1:2", "wrong": "3"}
+
+
 def test_a_placement_that_was_removed_is_named(bench: Bench) -> None:
     mailbox = mailbox_of(3)
     bench.run(mailbox)
