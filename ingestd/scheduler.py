@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from threading import Condition
+from threading import Condition, Event, Thread
 
+from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.date import DateTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
+CLOCK_EVERY = 5.0  # seconds between two looks at the clock
+CLOCK_DRIFT = 1.0  # seconds: less is no jump
 JITTER = 0.1  # of the interval, so that accounts do not all come at the same second
 
 
@@ -101,10 +105,32 @@ def scheduled(every: Mapping[str, timedelta], queue: Queue, chores: Regularly | 
         due = DateTrigger(datetime.now(UTC) + after, timezone=UTC)
         scheduler.add_job(queue.put, due, (account,), id=f"{account} again", replace_existing=True)
 
+    ended = Event()
+    watch = Thread(target=_watch_clock, args=(scheduler, ended), name="clock", daemon=True)
+    watch.start()
     try:
         yield again
     finally:
+        ended.set()
+        watch.join()
         scheduler.shutdown(wait=True)
+
+
+def _watch_clock(scheduler: BackgroundScheduler, ended: Event) -> None:
+    """Bring everything forward when the clock was set back: APScheduler would wait for the hour to come again."""
+    ahead = _ahead()
+    while not ended.wait(CLOCK_EVERY):
+        back = ahead - _ahead()
+        if back > CLOCK_DRIFT:
+            for job in scheduler.get_jobs():
+                with suppress(JobLookupError):  # its time came meanwhile, and it was to come once
+                    job.modify(next_run_time=job.next_run_time - timedelta(seconds=back))
+        ahead -= back
+
+
+def _ahead() -> float:
+    """How far the clock is ahead of one that cannot be set."""
+    return time.time() - time.monotonic()
 
 
 def _at(interval: timedelta) -> IntervalTrigger:

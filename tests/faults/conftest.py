@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,17 @@ from tests.faults.zygote import Life, Zygote
 __all__ = ["cold_site", "site"]
 
 Document = dict[str, Any]
+
+SHOWN = 8000  # characters of a log
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Function) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the last of what ingestd said when a trial has failed."""
+    report = yield
+    if report.failed and "trial" in item.funcargs:
+        report.sections.append(("ingestd", item.funcargs["trial"].said()[-SHOWN:]))
+    return report
 
 
 class Trial:
@@ -141,9 +152,7 @@ def store_proxy(database: Database[Document]) -> Iterator[MongoProxy]:
 @pytest.fixture
 def trial(site: Site, zygote: Zygote, database: Database[Document]) -> Iterator[Trial]:
     calm = f"{database.name}_calm"
-    made = Trial(site, zygote, calm)
-    yield made
-    print(*made.said().splitlines()[-40:], sep="\n")  # pytest shows it when the test has failed
+    yield Trial(site, zygote, calm)
     database.client.drop_database(calm)
 
 

@@ -42,10 +42,13 @@ def test_after_a_storm_of_kills_the_archive_is_as_if_there_had_been_none(
     trial.finish()  # what was moved away before it was fetched is found gone for the first time
     unparsed = database.messages.count_documents({"parse.status": "failed"})
     assert trial.start("reparse").wait() == 0, trial.said()
-    found, calm = trial.finish(), trial.undisturbed()
+    found = trial.finish()
+    verified = trial.start("verify", "--chain", "--deep").wait(), trial.said().splitlines()[-1]
+    calm = trial.undisturbed()
 
     print(f"{storm.kills.total()} kills in {raged:.0f} s: {dict(storm.kills.most_common())}; people: {people.done}")
     print(f"{len(mail)} messages, {len(found['places'])} places, {unparsed} of them unparsed until reparse")
+    assert verified == (0, "COMPLETE")
     assert lost(found, mail, calm) == []
     assert doubled(found, mail) == []
     assert damaged(found, calm) == []
