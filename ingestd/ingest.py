@@ -2,9 +2,12 @@
 
     source.fetch -> spool -> parse -> write -> seal -> checkpoint -> acknowledge
 
-A message is fetched, spooled, parsed and written by a worker, and sealed; then the checkpoint moves, and last the
-server is told. Interrupted anywhere, the next pass begins at the checkpoint, looks up what was stored since, and writes
-the same documents again, so nothing is lost and nothing is stored twice. Nothing here retries.
+First what the mailbox lists is held against what is known of it (`reconcile`), and what is new in it is chosen
+(`candidates`). A message is fetched, spooled, parsed and written by a worker, and sealed; then the checkpoint moves,
+and last the server is told. At the end, the flags of what is known follow (`flags`).
+
+Interrupted anywhere, the next pass begins at the checkpoint, looks up what was stored since, and writes the same
+documents again, so nothing is lost and nothing is stored twice. Nothing here retries.
 """
 
 from __future__ import annotations
@@ -89,7 +92,7 @@ def ingest(mailbox: Source, ledger: Ledger, sink: Sink, spool: Spool, wanted: Wa
 
     Between two batches nothing is half done, so that is where a caller may stop.
     """
-    if idle(mailbox, ledger, wanted):
+    if quiet(mailbox, ledger, wanted):
         yield Plan(ledger.memory.accounted, ledger.memory.done, NONE, ledger.memory.left_out, NONE)
         return
     present = reconcile(mailbox, ledger)
@@ -111,10 +114,10 @@ def ingest(mailbox: Source, ledger: Ledger, sink: Sink, spool: Spool, wanted: Wa
         acknowledge(mailbox, ledger, wanted)
         follow(mailbox, ledger)
         if lasting:
-            ledger.looked(mailbox.numbers)
+            ledger.looked(mailbox.numbers, present)
 
 
-def idle(mailbox: Source, ledger: Ledger, wanted: Wanted) -> bool:
+def quiet(mailbox: Source, ledger: Ledger, wanted: Wanted) -> bool:
     """Whether there is nothing to do, neither there nor here, without a look at any message."""
     pending = wanted.after_store and ledger.unacknowledged(wanted.after_store)
     return not wanted.since and not pending and unchanged(ledger.memory, mailbox.numbers, datetime.now(UTC))

@@ -15,7 +15,7 @@ import structlog
 
 from .message import Metadata, Numbers
 from .store.ledger import Ledger
-from .store.memory import NONE, Absent, Memory
+from .store.memory import BELIEVED, NONE, Absent, Memory
 from .uidset import UIDSet
 
 SAMPLE = 8  # known messages that are looked at in each pass
@@ -24,7 +24,6 @@ COMPARED = 5000  # doubted messages that are compared in each pass
 BULK = 20  # messages, and one in
 SHARE = 10  # of them: when more than both disappear at once, the server is doubted rather than believed
 LOOK_EVERY = timedelta(hours=1)  # at everything, even where nothing seems to have happened
-BELIEVED = timedelta(days=1)  # after so long it is believed all the same
 
 log = structlog.get_logger(__name__)
 
@@ -58,13 +57,15 @@ def unchanged(memory: Memory, numbers: Numbers, now: datetime) -> bool:
     looked = memory.looked
     if looked is None or looked.modseq is None or memory.open or not timedelta() <= now - looked.at < LOOK_EVERY:
         return False
-    same = (memory.uidnext, looked.exists, looked.modseq) == (numbers.uidnext, numbers.exists, numbers.modseq)
+    same = (looked.uidnext, looked.exists, looked.modseq) == (numbers.uidnext, numbers.exists, numbers.modseq)
     return same and len(memory.accounted) == numbers.exists
 
 
 def reconcile(mailbox: Listing, ledger: Ledger) -> UIDSet:
     """Bring the ledger up to what *mailbox* lists, and return that. A mailbox that is another one begins an epoch."""
     present = mailbox.listed()
+    if ledger.memory.first_sight and ledger.memory.former:
+        log.warning("mailbox renumbered", mailbox=_name(mailbox), epoch=ledger.memory.epoch.number)
     whole = len(present) >= mailbox.numbers.exists  # else it was searched halfway, or something is just being deleted
     if not ledger.memory.first_sight:
         _recognise(mailbox, ledger, present)

@@ -21,6 +21,7 @@ STEPS = {
     "originals": "and its originals",
     "messages": "and its messages",
     "placements": "and its placements: it is stored, and nobody was told",
+    "renewed": "what lies where another message was known to lie is recorded there, and not sealed",
     "sealed": "a batch is sealed",
     "postponed": "failed attempts are written, the last of which put a message into quarantine",
     "told": "the server did what was to be done after storing, and that is not recorded",

@@ -52,6 +52,7 @@ class ListMailbox:
         self.keywords: dict[int, tuple[str, ...]] = {}
         self.labels: dict[int, tuple[str, ...]] = {}
         self.object_ids: dict[int, str] = {}
+        self.hidden = 0  # messages that it has and does not list
         self.modseq: int | None = None  # a number, and it counts its changes (CONDSTORE)
         self.modseqs: dict[int, int] = {}
         self.aborted = False
@@ -62,7 +63,7 @@ class ListMailbox:
 
     def opened(self) -> Self:
         """What a pass is given: the numbers stay what they were when it began."""
-        self.numbers = Numbers(self.uidvalidity, self.uidnext, len(self.messages), self.modseq)
+        self.numbers = Numbers(self.uidvalidity, self.uidnext, len(self.messages) + self.hidden, self.modseq)
         return self
 
     def listed(self) -> UIDSet:

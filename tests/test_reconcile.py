@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ingestd.archive.status import accounts
 from ingestd.errors import StoreUnavailable
 from ingestd.ingest import Wanted
 from ingestd.message import Metadata
@@ -201,6 +202,8 @@ def test_a_mass_of_messages_that_disappears_is_not_believed_but_remembered(
 
     assert bench.database.placements.count_documents({"present": False}) == 0
     assert memory(bench)["absent"]["suspended"] == "2:40"
+    (shown,) = next(accounts(bench.database)).mailboxes
+    assert (shown.disappeared, shown.believed_at) == (39, memory(bench)["absent"]["suspended_at"] + timedelta(days=1))
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "disappearance doubted" in line]
     assert "work/INBOX" in line
     assert "missing=39" in line
@@ -234,6 +237,21 @@ def test_an_interrupted_reconcile_notes_nothing_twice(bench: Bench) -> None:
     bench.run(box)
 
     assert events(bench.place(2)) == ["gone"]
+
+
+def test_a_message_that_comes_back_after_a_pass_that_died_when_it_was_noted_as_gone_is_present(bench: Bench) -> None:
+    box = mailbox(1, 2, 3)
+    bench.run(box)
+    kept = box.messages.pop(2)
+    bench.run(box)
+    before = memory(bench)
+    bench.run(box)
+    bench.database.mailboxes.replace_one({"_id": before["_id"]}, before)
+    box.messages[2] = kept
+
+    bench.run(box)
+
+    assert (bench.place(2)["present"], events(bench.place(2))) == (True, ["gone", "back"])
 
 
 def test_a_message_that_was_moved_away_on_our_behalf_is_gone_at_once(bench: Bench) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from pymongo.database import Database
 
 from ..store.database import translated
+from ..store.memory import BELIEVED
 from ..uidset import UIDSet
 
 Document = dict[str, Any]
@@ -27,6 +28,8 @@ class MailboxStatus:
     to_do: int  # selected, and not finished
     left_out: int
     last_pass: datetime | None  # when it ended
+    disappeared: int = 0  # so many at once that the server is doubted
+    believed_at: datetime | None = None  # when they count as gone, unless they are listed again
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,4 +156,11 @@ def _mailbox(found: Document) -> MailboxStatus:
         to_do=len(UIDSet.parse(found["selected"])),
         left_out=sum(len(UIDSet.parse(uids)) for uids in found["left_out"].values()),
         last_pass=(found["last_pass"] or {}).get("finished_at"),
+        **_disappeared(found.get("absent") or {}),
     )
+
+
+def _disappeared(absent: Document) -> dict[str, Any]:
+    since = absent.get("suspended_at")
+    believed_at = since + BELIEVED if since else None
+    return {"disappeared": len(UIDSet.parse(absent.get("suspended", ""))), "believed_at": believed_at}

@@ -12,7 +12,7 @@ from .command import READ, Session, command
 from .output import cell, table
 
 if TYPE_CHECKING:
-    from ..archive.status import AccountStatus, DaemonStatus, Trouble, Untold
+    from ..archive.status import AccountStatus, DaemonStatus, MailboxStatus, Trouble, Untold
 
 
 def register(app: typer.Typer) -> None:
@@ -47,6 +47,7 @@ def _lines(session: Session, daemons: list[DaemonStatus], accounts: list[Account
             yield f"  {_untold(account.untold)}"
         for put_off in account.put_off:
             yield f"  put off by {put_off.provider} until {cell(put_off.until)} UTC: {put_off.why}"
+        yield from (f"  {_doubted(box)}" for box in account.mailboxes if box.disappeared)
     rows = [
         (f"{account.account}/{box.mailbox}", box.done, box.to_do, box.left_out, cell(box.last_pass))
         for account in accounts
@@ -64,6 +65,11 @@ def _service(account: AccountStatus) -> str:
     if account.daemons:
         return f"{nobody}; {account.daemons:,} running for it, one of them takes it soon"
     return f"{nobody}: no daemon is running for it; run: ingestd run"
+
+
+def _doubted(box: MailboxStatus) -> str:
+    gone = f"{box.disappeared:,} messages disappeared at once, which may be the server's fault"
+    return f"{box.mailbox}: {gone}; they count as gone if they are still missing at {cell(box.believed_at)} UTC"
 
 
 def _failing(trouble: Trouble) -> str:

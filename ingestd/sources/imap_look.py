@@ -69,8 +69,8 @@ def flags(connection: Connection, uids: UIDSet, since: int | None) -> dict[int, 
     if since:
         every = b"%d:%d" % (uids.ranges[0][0], uids.highest)  # a short command, and what did not change is not told
         answer = session.ask(b"UID FETCH %s (UID %s) (CHANGEDSINCE %d)" % (every, b" ".join(wanted), since))
-        if answer.status != "BAD":  # some servers offer it and do not know it
-            return _told(connection, answer, uids, *wanted)
+        if answer.status == "OK":  # some servers offer it and do not know it
+            return metadata(answer, uids, *wanted)
     found: dict[int, Metadata] = {}
     for chunk in uids.chunks(FLAGGED_AT):
         answer = session.ask(b"UID FETCH %s (UID %s)" % (str(chunk).encode(), b" ".join(wanted)))

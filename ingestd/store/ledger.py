@@ -68,9 +68,10 @@ class Ledger:
     def reckon(self, absent: Absent) -> None:
         """Record which UIDs the server lists no more, and which it lists again."""
         self._lease.check()
-        before, now = self.memory.absent.gone, datetime.now(UTC)
-        sightings.gone(self._database, self.memory.epoch, absent.gone - before, now)
-        sightings.back(self._database, self.memory.epoch, before - absent.gone, now)
+        before, now = self.memory.absent, datetime.now(UTC)
+        sightings.gone(self._database, self.memory.epoch, absent.gone - before.gone, now)
+        # Also what was only missing: a pass that died may have recorded that it is gone, and not that it had.
+        sightings.back(self._database, self.memory.epoch, before.all - absent.all, now)
         self.memory = replace(self.memory, absent=absent, doubts=self.memory.doubts.without(absent.gone))
 
     def doubt(self, doubts: Doubts, uidnext: int) -> None:
@@ -133,9 +134,10 @@ class Ledger:
         """Remember how far flags are followed."""
         self.memory = replace(self.memory, followed=followed)
 
-    def looked(self, numbers: Numbers) -> None:
-        """Remember that all was looked at that was there when the mailbox was opened with *numbers*."""
-        self.memory = replace(self.memory, looked=Looked(numbers.exists, numbers.modseq, datetime.now(UTC)))
+    def looked(self, numbers: Numbers, present: UIDSet) -> None:
+        """Remember that all that was *present* was looked at, if that was all when the mailbox had those *numbers*."""
+        looked = Looked(numbers.uidnext, numbers.exists, numbers.modseq, datetime.now(UTC))
+        self.memory = replace(self.memory, looked=looked if len(present) >= numbers.exists else None)
 
     def finish(self, summary: Document) -> None:
         """Save the checkpoint at the end of a pass, with what it did."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Self
 
 from bson import Int64
@@ -19,6 +19,7 @@ from .placements import Epoch
 Document = dict[str, Any]
 
 NONE = UIDSet()
+BELIEVED = timedelta(days=1)  # after so long, a server that lists very many messages no more is believed
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,10 @@ class Absent:
     def read(cls, found: Document) -> Self:
         sets = {name: UIDSet.parse(found[name]) for name in ("missing", "gone", "suspended")}
         return cls(**sets, suspended_at=found["suspended_at"])
+
+    @property
+    def all(self) -> UIDSet:
+        return self.missing | self.gone | self.suspended
 
     @property
     def document(self) -> Document:
@@ -102,17 +107,20 @@ class Followed:
 class Looked:
     """The mailbox when everything in it was last looked at."""
 
+    uidnext: int
     exists: int
     modseq: int | None
     at: datetime
 
     @classmethod
     def read(cls, found: Document) -> Self:
-        return cls(int(found["exists"]), None if found["modseq"] is None else int(found["modseq"]), found["at"])
+        modseq = found["modseq"]
+        return cls(int(found["uidnext"]), int(found["exists"]), None if modseq is None else int(modseq), found["at"])
 
     @property
     def document(self) -> Document:
-        return {"exists": Int64(self.exists), "modseq": _int64(self.modseq), "at": self.at}
+        numbers = {"uidnext": Int64(self.uidnext), "exists": Int64(self.exists), "modseq": _int64(self.modseq)}
+        return {**numbers, "at": self.at}
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,7 @@ def everything(database: Store) -> Iterator[Store]:
         accounts.forget_object_ids(database, lease)
         ledger.follow({uid: Metadata(uid, ("$Later",), ("Home",)) for uid in (*range(1, 100), 301)})
         ledger.followed(Followed(7, UIDSet.of([1]), 8, NOW))
-        ledger.looked(Numbers(9, 1000, 999, 7))
+        ledger.looked(Numbers(9, 1000, 999, 7), UIDSet.span(1, 999))
         ledger.reckon(Absent(gone=UIDSet.of([1]), suspended=UIDSet.of([2]), suspended_at=NOW))
         ledger.finish(Summary("work", "INBOX", on_server=999).document(NOW, NOW))
         accounts.note(database, lease, [Unavailable("the server broke off")], timedelta(seconds=5))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,21 @@ def test_messages_that_a_person_deletes_are_gone_and_stay_in_the_archive(full: S
     assert len(full.state()["places"]) == 30
 
 
+def test_a_mailbox_that_is_emptied_at_once_is_doubted_and_that_is_shown(full: Site) -> None:
+    client = full.client()
+    client.select_folder("INBOX")
+    client.delete_messages(range(1, 26))
+    client.expunge()
+    client.logout()
+
+    full.once()
+    full.once()
+    shown = full.run("status").stdout
+
+    assert epochs(full) == {(1, True, 30)}
+    assert "INBOX: 25 messages disappeared at once" in shown
+
+
 def test_a_message_that_is_moved_to_another_mailbox_stays_one_message_with_two_places(full: Site) -> None:
     client = full.client()
     client.create_folder("Done")
@@ -118,7 +134,8 @@ def test_a_message_that_is_moved_to_another_mailbox_stays_one_message_with_two_p
     assert sorted(message["mailboxes"]) == ["Done", "INBOX"]
 
 
-def test_a_mailbox_that_is_restored_from_a_backup_and_goes_on_gives_every_message(full: Site) -> None:
+@pytest.mark.parametrize("moment", ["none", "renewed", "sealed"])
+def test_a_mailbox_that_is_restored_from_a_backup_and_goes_on_gives_every_message(full: Site, moment: str) -> None:
     maildir, backup = full.server.maildir(full.user), full.directory / "backup"
     shutil.copytree(maildir, backup, copy_function=owned_copy)
     full.deliver(LETTERS[30:40])
@@ -127,9 +144,11 @@ def test_a_mailbox_that_is_restored_from_a_backup_and_goes_on_gives_every_messag
     shutil.copytree(backup, maildir, dirs_exist_ok=True, copy_function=owned_copy)
     full.deliver(LETTERS[40:45])
 
+    ended = full.run("once", INGESTD_FAIL_AT=moment).returncode
     full.once()
 
     state = full.state()
+    assert ended == (0 if moment == "none" else -signal.SIGKILL)
     assert state["messages"] == sorted({on_the_wire(letter) for letter in LETTERS[:45]})
     with reading(load(full.config)) as database:
         replaced = list(database.placements.find({"history.event": "replaced"}).sort("uid"))

@@ -22,7 +22,7 @@ MOMENTS = (
     *("checkpoint", "checkpoint:2", "searched", "literal:3", "literal:40", "spooled:9"),
     *("parsed", "chunks", "chunks:2", "blobs", "originals", "messages", "placements", "sealed", "told"),
 )
-ELSEWHERE = {"postponed", "named"}  # below, and with the tests of reparse
+ELSEWHERE = {"postponed", "named", "renewed"}  # below, and with the tests of reparse and of epochs
 SEEN = ("\\Seen",)
 
 

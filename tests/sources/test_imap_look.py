@@ -189,10 +189,11 @@ def test_all_flags_of_scattered_messages_are_asked_for_in_lines_that_are_not_too
     assert max(map(len, script.commands)) < 8192
 
 
+@pytest.mark.parametrize("said", [b"BAD what?", b"NO Internal error"])
 def test_a_server_that_offers_changes_and_does_not_know_them_is_asked_for_all(
-    script: ImapScript, mailbox: ImapMailbox
+    script: ImapScript, mailbox: ImapMailbox, said: bytes
 ) -> None:
-    script.replies["UID FETCH 1:5 (UID FLAGS) (CHANGEDSINCE"] = lambda turn: turn.send(b"%t BAD what?")
+    script.replies["UID FETCH 1:5 (UID FLAGS) (CHANGEDSINCE"] = lambda turn: turn.send(b"%t " + said)
 
     assert set(mailbox.flags(FIVE, 7)) == set(FIVE)
 

@@ -128,6 +128,19 @@ def test_a_pass_that_broke_off_is_not_the_last_look(bench: Bench, box: ListMailb
     assert uid in box.fetched
 
 
+def test_a_pass_that_was_told_of_half_the_messages_is_not_the_last_look(bench: Bench, box: ListMailbox) -> None:
+    box.expunge(1)
+    uid = box.deliver(mail(9))
+    kept = {number: box.messages.pop(number) for number in (uid,)}
+    box.hidden = 1
+    bench.run(box)
+    box.messages, box.hidden = {**box.messages, **kept}, 0
+
+    bench.run(box)
+
+    assert uid in box.fetched
+
+
 def test_an_attempt_that_waits_makes_every_pass_look(bench: Bench) -> None:
     box = counting(1, 2)
     box.messages[2] = None
