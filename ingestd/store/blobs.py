@@ -22,12 +22,13 @@ from bson import Binary, Int64
 from pymongo import UpdateMany, UpdateOne
 from pymongo.database import Database
 
-from ..errors import StoreUnavailable
+from ..errors import IngestError, StoreUnavailable
 from ..steps import step
 from . import database as db
 
 CHUNK_SIZE = 261_120  # for ever: a chunk's number says which bytes it holds
 INSERT_BYTES = 4 << 20  # chunks sent in one command
+CHUNKS_AHEAD = 16  # chunks of a blob asked for at a time: 4 MiB
 LOOK_UP = 500  # digests in one query; the embedded store takes the square of it
 ROUNDS = 3  # times that something is done again because the sweeper or another writer was at it
 
@@ -49,6 +50,10 @@ class Upload:
 Uploads = Mapping[str, Upload]
 
 
+class Damaged(IngestError):
+    """The store does not hold what it should: a piece is missing, or the digest is another."""
+
+
 def present(database: Database[Document], digests: Iterable[str]) -> set[str]:
     """Return which of *digests* are stored, whole, and not about to be swept."""
     found: set[str] = set()
@@ -56,6 +61,23 @@ def present(database: Database[Document], digests: Iterable[str]) -> set[str]:
         with db.translated():
             found |= {each["_id"] for each in database["blobs.files"].find({"_id": {"$in": some}, **ALIVE}, {"_id": 1})}
     return found
+
+
+def read(database: Database[Document], digest: str) -> Iterator[bytes]:
+    """Yield the content of the blob named *digest*, a chunk at a time; raise Damaged when a chunk is missing."""
+    with db.translated():
+        file = database["blobs.files"].find_one({"_id": digest})
+        if file is None:
+            raise Damaged(f"blob {digest} is missing")
+        found = 0
+        chunks = database["blobs.chunks"].find({"files_id": digest}, {"n": 1, "data": 1}, batch_size=CHUNKS_AHEAD)
+        for number, chunk in enumerate(chunks.sort("n", 1)):
+            if chunk["n"] != number:
+                raise Damaged(f"blob {digest}: chunk {number} is missing")
+            found += len(chunk["data"])
+            yield bytes(chunk["data"])
+    if found != file["length"]:
+        raise Damaged(f"blob {digest}: {found:,} of {file['length']:,} bytes are there")
 
 
 def upload(database: Database[Document], contents: Contents, now: datetime) -> Uploads:

@@ -7,14 +7,18 @@ may have given up where another did not. But whoever has the message has the byt
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
 from typing import Any
 
 from pymongo import UpdateOne
 from pymongo.database import Database
 
 from ..message import Span
+from ..mime.transfer import encoded
+from . import blobs
 from . import database as db
+from .blobs import Damaged
 
 Document = dict[str, Any]
 Spans = dict[str, Span]  # digest of a blob -> where in the raw message its content lies
@@ -37,6 +41,50 @@ def add(database: Database[Document], originals: Sequence[Document]) -> dict[str
 def renew(database: Database[Document], originals: Sequence[Document]) -> None:
     """Replace *originals*, which are there."""
     db.upsert(database.originals, [UpdateOne(_where(original), {"$set": _rest(original)}) for original in originals])
+
+
+def rebuilt(database: Database[Document], message: Document) -> Iterator[bytes]:
+    """Yield the raw message of *message* (its `messages` document, or its `_id` and `sha256`).
+
+    Raises Damaged, at the end, unless SHA-256 of what was yielded is its `sha256`.
+    """
+    digest = sha256()
+    for piece in _segments(database, message["_id"]):
+        digest.update(piece)
+        yield piece
+    if digest.hexdigest() != message["sha256"]:
+        raise Damaged(f"message {message['_id']}: its bytes rebuild to another SHA-256, {digest.hexdigest()}")
+
+
+def proven(database: Database[Document], digests: Mapping[str, str]) -> set[str]:
+    """Return which messages, by `_id`, are there and rebuild to their SHA-256 in *digests*. Reads all of them."""
+    with db.translated():
+        there = [each["_id"] for each in database.messages.find({"_id": {"$in": list(digests)}}, {"_id": 1})]
+    return {id_ for id_ in there if _is_whole(database, {"_id": id_, "sha256": digests[id_]})}
+
+
+def _is_whole(database: Database[Document], message: Document) -> bool:
+    try:
+        for _ in rebuilt(database, message):
+            pass
+    except (Damaged, KeyError, TypeError, ValueError):  # a document that somebody altered may have any shape
+        return False
+    return True
+
+
+def _segments(database: Database[Document], message_id: str) -> Iterator[bytes]:
+    with db.translated():
+        document = database.originals.find_one({"_id": message_id}, {"raw": 1})
+    if document is None:
+        raise Damaged(f"message {message_id}: its original is missing")
+    for segment in document["raw"]:
+        if "literal" in segment:
+            yield bytes(segment["literal"])
+        elif segment["encoding"] == "identity":
+            yield from blobs.read(database, segment["blob"])
+        else:
+            line_end = segment["line_end"].encode("ascii")
+            yield from encoded(blobs.read(database, segment["blob"]), segment["line_length"], line_end)
 
 
 def _where(original: Document) -> Document:

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
-from ingestd.archive import rebuild, rereading
+from ingestd.archive import rereading
 from ingestd.archive.bookmark import Bookmark, Progress
 from ingestd.archive.finding import Finding
 from ingestd.archive.rereading import Job, Position, Sample, Stretch, stretches
 from ingestd.archive.wholeness import Read, Reading
 from ingestd.errors import Refused, StoreUnavailable
 from ingestd.mime.parse import parse
+from ingestd.store import blobs
 from ingestd.workers import InProcess
 from tests.archive.stored import FILE, store
 from tests.archive.test_reparse import with_file
@@ -148,16 +149,16 @@ def test_what_is_finished_while_it_is_read_is_no_damage(any_database: Store, mon
     with pytest.raises(StoreUnavailable):
         store(any_database, *contents, fail_at="messages")
     ids = tuple(found["_id"] for found in any_database.messages.find({}, {"_id": 1}))
-    blob = rebuild.blob
+    blob = blobs.read
 
     def busy(database: Store, digest: str) -> Iterator[bytes]:
-        monkeypatch.setattr(rebuild, "blob", blob)
+        monkeypatch.setattr(blobs, "read", blob)
         try:
             yield from blob(database, digest)  # which is not whole yet
         finally:
             store(any_database, *contents)
 
-    monkeypatch.setattr(rebuild, "blob", busy)
+    monkeypatch.setattr(blobs, "read", busy)
 
     done = Reading("messages", ids)(any_database, parse, lambda step: None)
 
