@@ -137,13 +137,11 @@ _FLAG = re.compile(r'flag:(?:\\(?:Flagged|Answered)|[^\x00-\x20(){%*"\\\]\x7f-\U
 
 def _after_store(action: str) -> str:
     kind, _, target = action.partition(":")
-    if action in ("none", "seen") or (kind == "move" and target.strip()) or _FLAG.fullmatch(action):
+    if action in ("none", "seen", "delete") or (kind == "move" and target.strip()) or _FLAG.fullmatch(action):
         return action
-    if kind == "delete":
-        raise ValueError('"delete" is not supported by this version; use "none", or "move:<mailbox>" and delete there')
     if kind == "flag":
         raise ValueError(r'a flag is a keyword such as "flag:$Archived", or "flag:\\Flagged"')
-    raise ValueError('must be "none", "seen", "flag:<keyword>" or "move:<mailbox>"')
+    raise ValueError('must be "none", "seen", "flag:<keyword>", "move:<mailbox>" or "delete"')
 
 
 def _url(url: str) -> str:

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol
 
+from .acknowledge import Proof, Server, Told, acknowledge, settle
 from .candidates import Candidates, Choice, Searchable, candidates
 from .flags import Flagged, follow
 from .message import Arrival, Place, Receipt, Twins
@@ -25,13 +26,14 @@ from .reconcile import Listing, reconcile, unchanged
 from .spool import Lane, Spool
 from .store.ledger import Ledger
 from .store.memory import NONE, Memory
+from .store.removals import removes
 from .uidset import UIDSet
 
 BATCH_BYTES = 4 << 20
 BATCH_COUNT = 100
 
 
-class Source(Listing, Searchable, Flagged, Protocol):
+class Source(Listing, Searchable, Flagged, Server, Protocol):
     """One open mailbox. It does one thing at a time; `fetch` has it until its iterator ends."""
 
     def fetch(
@@ -42,14 +44,11 @@ class Source(Listing, Searchable, Flagged, Protocol):
         What has a twin among *twins* comes without its bytes.
         """
 
-    def acknowledge(self, uids: UIDSet, action: str) -> None:
-        """Do *action* to the messages on the server; those that are gone are no error."""
-
     def abort(self) -> None:
         """End a `fetch` that runs in another thread, even while it waits for the server. Nothing works after it."""
 
 
-class Sink(Protocol):
+class Sink(Proof, Protocol):
     """Where messages end up."""
 
     def store(self, batches: Iterable[list[Arrival]]) -> Iterator[tuple[list[Arrival], list[Receipt]]]:
@@ -87,7 +86,9 @@ class Stored:
     replaced: Sequence[Place]  # places that held another message until now
 
 
-def ingest(mailbox: Source, ledger: Ledger, sink: Sink, spool: Spool, wanted: Wanted) -> Generator[Plan | Stored]:
+def ingest(
+    mailbox: Source, ledger: Ledger, sink: Sink, spool: Spool, wanted: Wanted
+) -> Generator[Plan | Stored | Told]:
     """Bring what is wanted of *mailbox* to *sink*: yield the plan, then each batch once it is safe.
 
     Between two batches nothing is half done, so that is where a caller may stop.
@@ -96,22 +97,23 @@ def ingest(mailbox: Source, ledger: Ledger, sink: Sink, spool: Spool, wanted: Wa
         yield Plan(ledger.memory.accounted, ledger.memory.done, NONE, ledger.memory.left_out, NONE)
         return
     present = reconcile(mailbox, ledger)
-    acknowledge(mailbox, ledger, wanted)
-    lasting, since = wanted.since is None, wanted.since or ledger.memory.since
+    yield from settle(mailbox, ledger, present)
+    tried = yield from acknowledge(mailbox, ledger, sink, wanted.after_store)
+    lasting = wanted.since is None
     found = choose(mailbox, present, ledger.memory, wanted)
     due = ledger.plan(found.selected, wanted.limit)
     plan = planned(found, ledger.memory, due)
     if lasting:
         ledger.leave_out(plan.left_out, plan.present)
     yield plan
-    fetch = partial(arrivals, mailbox, ledger, due, since)
+    fetch = partial(arrivals, mailbox, ledger, due, wanted)
     with spool.lane(mailbox.abort) as lane:
         for batch, receipts in sink.store(lane.batches(fetch, BATCH_BYTES, BATCH_COUNT)):
             recorded = ledger.record(batch, receipts, lasting=lasting)
             lane.release(batch)
             yield Stored(batch, receipts, recorded.quarantined, recorded.replaced)
     if not spool.stopped:
-        acknowledge(mailbox, ledger, wanted)
+        yield from acknowledge(mailbox, ledger, sink, wanted.after_store, tried)
         follow(mailbox, ledger)
         if lasting:
             ledger.looked(mailbox.numbers, present)
@@ -140,19 +142,15 @@ def planned(found: Candidates, memory: Memory, due: UIDSet) -> Plan:
     return Plan(found.present, done, selected, {why: uids for why, uids in rest.items() if uids}, due)
 
 
-def arrivals(mailbox: Source, ledger: Ledger, due: UIDSet, since: datetime | None, lane: Lane) -> Iterator[Arrival]:
+def arrivals(mailbox: Source, ledger: Ledger, due: UIDSet, wanted: Wanted, lane: Lane) -> Iterator[Arrival]:
     """Fetch what is *due*: new mail from *since* on, and whatever lies now where something else is known to lie.
 
     What the server would not give before comes after the rest: it may end the pass.
     """
     epoch, again = ledger.memory.epoch.number, ledger.memory.doubts.fetch & due
+    # What is to be removed has to have come from its very place, whatever ids the server has for it.
+    twins = None if removes(wanted.after_store) else ledger.twins
+    since = wanted.since or ledger.memory.since
     for uids in (due - again - ledger.tried, (due & ledger.tried) - again):
-        yield from mailbox.fetch(uids, lane, epoch=epoch, since=since, twins=ledger.twins)
+        yield from mailbox.fetch(uids, lane, epoch=epoch, since=since, twins=twins)
     yield from mailbox.fetch(again, lane, epoch=epoch)
-
-
-def acknowledge(mailbox: Source, ledger: Ledger, wanted: Wanted) -> None:
-    """Tell the server what is stored, as far as that was asked for then and is still, and not yet done."""
-    if wanted.after_store and (uids := ledger.unacknowledged(wanted.after_store)):
-        mailbox.acknowledge(uids, wanted.after_store)
-        ledger.acknowledged(uids, wanted.after_store)

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from .errors import Unavailable
 from .raw import Content, Raw
+from .uidset import UIDSet
 
 Via = Literal["imap", "pop3", "import", "lmtp"]
 SAFE = "/ &=~!$'()*+,:@"  # what stands in a place as it is
@@ -161,6 +162,19 @@ class LeftOut:
 
 Arrival = RawMessage | Vanished | Failed | LeftOut
 Twins = Callable[[Sequence[Metadata]], Mapping[int, Twin]]  # finds the stored ones of messages, by UID
+
+
+# --- as it leaves its mailbox
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What became of messages that were to be deleted or moved on their server."""
+
+    removed: UIDSet
+    left: UIDSet  # the server did as it was told, and lists them all the same
+    other: UIDSet  # not what is known of them: left alone
+    absent: UIDSet  # they were there no more
 
 
 # --- as it is understood

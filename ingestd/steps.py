@@ -24,7 +24,11 @@ STEPS = {
     "renewed": "what lies where another message was known to lie is recorded there, and not sealed",
     "sealed": "a batch is sealed",
     "postponed": "failed attempts are written, the last of which put a message into quarantine",
-    "told": "the server did what was to be done after storing, and that is not recorded",
+    "told": "the server marked what is stored, and that is not recorded",
+    "removing": "it is recorded that the server is about to be told to remove messages",
+    "marked": "the server was told so, in part or as a whole",
+    "removed": "the server has removed messages, and that is neither sealed nor recorded",
+    "attested": "it is sealed, and not recorded",
     "named": "the blobs of messages that were parsed again are named",
 }
 

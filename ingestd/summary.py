@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from .acknowledge import Told
 from .ingest import Plan, Stored
 from .message import Failed, LeftOut, RawMessage, Vanished
 
@@ -18,6 +19,7 @@ class Summary:
 
     account: str
     mailbox: str
+    after_store: str | None = None  # what is done on the server with what is stored
     on_server: int = 0
     known_before: int = 0  # stored or quarantined by earlier passes
     selected: int = 0  # chosen, with what earlier passes left undone
@@ -32,9 +34,16 @@ class Summary:
     left_out: Mapping[str, int] = field(default_factory=dict)  # by reason
     parsed_partly: int = 0
     unparsed: int = 0
+    removed: int = 0  # deleted or moved on the server, since they are stored
+    unproven: int = 0  # not removed, since the store does not give them back as they were
+    to_remove: int = 0  # in a preview: what would be removed
     size_bytes: int = 0  # fetched
     seconds: float = 0.0
     earliest: datetime | None = None  # INTERNALDATE of what was brought
+
+    @property
+    def name(self) -> str:
+        return f"{self.account}/{self.mailbox}"
 
     @property
     def remaining(self) -> int:
@@ -66,6 +75,10 @@ class Summary:
             filter(None, [self.earliest, *(message.internal_date for message in messages)]), default=None
         )
         self.size_bytes += sum(message.content.size_bytes for message in messages if message.fetched)
+
+    def tell(self, told: Told) -> None:
+        self.removed += told.removed
+        self.unproven += told.unproven
 
     def document(self, started_at: datetime, finished_at: datetime) -> dict[str, Any]:
         """The form kept in the mailbox's document."""

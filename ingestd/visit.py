@@ -12,16 +12,18 @@ from typing import Any, Protocol
 import structlog
 from pymongo.database import Database
 
+from .acknowledge import Told
 from .config import Account
 from .errors import IngestError, Refused
 from .ingest import Plan, Source, Wanted, choose, ingest, planned
 from .sources.imap import ImapAccount, ImapMailbox
 from .spool import Spool
-from .store import mailboxes
+from .store import mailboxes, placements
 from .store.leases import Lease
 from .store.ledger import Ledger
 from .store.memory import Memory
 from .store.messages import Terms
+from .store.removals import removes
 from .store.seals import Seals
 from .summary import Summary
 from .uidset import UIDSet
@@ -86,11 +88,12 @@ class Visit:
                 outcome.errors.append(error)
                 continue
             outcome.summaries.append(self.one_mailbox(mailbox, order, watch))
+            outcome.errors.extend(_unproven(outcome.summaries[-1]))
 
     def one_mailbox(self, mailbox: Source, order: Order, watch: Watch) -> Summary:
         """Make a pass over *mailbox*, and remember how it went."""
         started_at, started = datetime.now(UTC), monotonic()
-        summary = Summary(self.account.name, mailbox.name)
+        summary = Summary(self.account.name, mailbox.name, after_store(self.account))
         ledger = Ledger(self.database, self.lease, self.seals, remembered(self.database, self.account, mailbox))
         sink = Sink(self.workers, terms(self.account))
         with closing(ingest(mailbox, ledger, sink, self.spool, wanted(self.account, order))) as steps:
@@ -98,6 +101,9 @@ class Visit:
                 if isinstance(step, Plan):
                     summary.begin(step)
                     watch.began(self.account.name, mailbox.name, len(step.due))
+                elif isinstance(step, Told):
+                    summary.tell(step)
+                    log.info("removed", mailbox=summary.name, action=step.action, messages=step.removed)
                 else:
                     for place in step.replaced:
                         log.warning("message replaced", place=place.id)
@@ -116,13 +122,24 @@ class Visit:
         return mailbox
 
 
+def _unproven(summary: Summary) -> Iterator[Refused]:
+    if summary.unproven:
+        yield Refused(
+            f"mailbox {summary.name}: {summary.unproven:,} of its messages stay on the server, since the store does not"
+            " give them back as they were; run: ingestd verify --deep"
+        )
+
+
 def preview(database: Database[Document], account: Account, imap: ImapAccount, order: Order) -> Iterator[Summary]:
     """Yield what a pass over each mailbox would select. Changes nothing, neither here nor there."""
     for name in matched(imap, account, order):
         mailbox = imap.open(name)
         memory = remembered(database, account, mailbox)
-        summary = Summary(account.name, name)
+        summary = Summary(account.name, name, action := after_store(account))
         summary.begin(planned(choose(mailbox, mailbox.listed(), memory, wanted(account, order)), memory, UIDSet()))
+        if removes(action):
+            waiting = placements.unacknowledged(database, memory.epoch, action)
+            summary.to_remove = summary.selected + len(waiting)
         yield summary
 
 

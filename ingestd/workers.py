@@ -12,7 +12,7 @@ import multiprocessing
 import resource
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -28,7 +28,7 @@ from .mime.parse import parse, unparsed
 from .pool import Died, Pool
 from .raw import Raw
 from .steps import step
-from .store import messages
+from .store import messages, originals
 from .store.database import StoreSettings, connected
 from .store.messages import Parse, Terms
 
@@ -62,6 +62,16 @@ class Job:
     def __call__(self, database: Database[Document], parse: Parse, step: Step) -> list[Receipt]:
         read = parse if self.give_up is None else partial(unparsed, reason=self.give_up)
         return messages.write(database, self.batch, read, self.terms, step)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBack:
+    """The task of finding out which messages, by `_id`, can be had back with their digests."""
+
+    digests: Mapping[str, str]
+
+    def __call__(self, database: Database[Document], parse: Parse, step: Step) -> set[str]:
+        return originals.proven(database, self.digests)
 
 
 class Workers(Protocol):
@@ -103,6 +113,21 @@ class Sink:
             yield self._finished(*under_way.popleft())
         if failure:
             raise failure
+
+    def proven(self, digests: Mapping[str, str]) -> set[str]:
+        """Return which messages, by `_id`, can be had back with their SHA-256 in *digests*, byte for byte."""
+        count = max(self.workers.count, 1)
+        parts = [dict(list(digests.items())[start::count]) for start in range(min(count, len(digests)))]
+        found = [self.workers.submit(ReadBack(part)) for part in parts]
+        return set[str]().union(*map(self._proven, found))
+
+    def _proven(self, future: Future[set[str]]) -> set[str]:
+        try:
+            return future.result()
+        except IngestError:
+            raise
+        except Exception:  # noqa: BLE001 - a worker that died over them has proven none of them
+            return set()
 
     def _finished(self, batch: list[Arrival], future: Future[list[Receipt]]) -> Stored:
         try:

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Self
 
-from ingestd.message import Arrival, Failed, Kept, LeftOut, Metadata, Numbers, Place, RawMessage, Twins, Vanished
+from ingestd.message import (
+    Arrival,
+    Failed,
+    Kept,
+    LeftOut,
+    Metadata,
+    Numbers,
+    Place,
+    RawMessage,
+    Removal,
+    Twins,
+    Vanished,
+)
 from ingestd.raw import Content, InMemory
 from ingestd.spool import Lane
 from ingestd.uidset import UIDSet
@@ -152,12 +164,22 @@ class ListMailbox:
         return (*self.keywords.get(uid, ()), *(["\\Seen"] if uid in self.seen else []))
 
     def acknowledge(self, uids: UIDSet, action: str) -> None:
-        if action == "seen":
-            for uid in uids:
-                self.read(uid)
-        else:
-            assert action.startswith("move:")
-            self.messages = {uid: content for uid, content in self.messages.items() if uid not in uids}
+        assert action == "seen"
+        for uid in uids:
+            self.read(uid)
+
+    def remove(self, known: Mapping[int, Metadata], action: str, announce: Callable[[UIDSet], None]) -> Removal:
+        said, asked = self.look(UIDSet.of(known)), UIDSet.of(known)
+        same = UIDSet.of(uid for uid, each in said.items() if self._facts(each) == self._facts(known[uid]))
+        if same:
+            announce(same)
+        for uid in same:
+            self.expunge(uid)
+        return Removal(same, UIDSet(), UIDSet.of(said) - same, asked - UIDSet.of(said))
+
+    @staticmethod
+    def _facts(said: Metadata) -> tuple[datetime | None, int | None]:
+        return said.internal_date, said.size_bytes
 
     def abort(self) -> None:
         self.aborted = True

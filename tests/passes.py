@@ -14,15 +14,14 @@ from pymongo.database import Database
 
 from ingestd.errors import StoreUnavailable
 from ingestd.ingest import Plan, Stored, Wanted, ingest
-from ingestd.message import Receipt
 from ingestd.mime.parse import parse
 from ingestd.spool import Spool
-from ingestd.store import mailboxes, messages
+from ingestd.store import mailboxes
 from ingestd.store.leases import Lease, Owner, hold
 from ingestd.store.ledger import Ledger
 from ingestd.store.messages import Terms
 from ingestd.store.seals import Seals
-from ingestd.workers import InProcess, Job, Sink
+from ingestd.workers import InProcess, Sink, Task
 from tests.fakes import ListMailbox
 
 Document = dict[str, Any]
@@ -49,13 +48,13 @@ class Bench:
         account, name, numbers = mailbox.account, mailbox.name, mailbox.opened().numbers
         memory = mailboxes.recall(self.database, account, name, numbers, wanted.select, since, now)
         ledger = Ledger(self.database, self.lease, Seals(self.database, self.lease), memory)
-        sink = Sink(InProcess(self._write), self.terms)
+        sink = Sink(InProcess(self._do), self.terms)
         with closing(ingest(mailbox, ledger, sink, self.spool, wanted)) as steps:
             yield from steps
         ledger.finish({})
 
-    def _write(self, job: Job) -> list[Receipt]:
-        return messages.write(self.database, job.batch, parse, job.terms, self._step)
+    def _do(self, task: Task[Any]) -> Any:
+        return task(self.database, parse, self._step)
 
     def _step(self, name: str) -> None:
         if name == self.fail_at:

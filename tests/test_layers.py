@@ -22,7 +22,7 @@ LAYERS = (
     {"config_values"},
     {"mime", "spool", "config", "logs"},
     {"sources", "store"},
-    {"candidates", "flags", "reconcile"},
+    {"candidates", "flags", "reconcile", "acknowledge"},
     {"ingest"},
     {"pool", "watcher", "scheduler", "summary", "shares", "governor", "connections"},
     {"access"},

@@ -261,7 +261,7 @@ def test_a_message_that_was_moved_away_on_our_behalf_is_gone_at_once(bench: Benc
     bench.run(box)
 
     assert box.messages == {}
-    assert bench.database.placements.count_documents({"present": False, "history.event": "gone"}) == 40
+    assert bench.database.placements.count_documents({"present": False, "history.event": "moved"}) == 40
 
 
 def test_the_history_of_a_place_is_bounded_and_keeps_its_beginning(bench: Bench) -> None:

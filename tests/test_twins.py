@@ -48,6 +48,16 @@ def test_a_message_that_lies_in_another_mailbox_too_is_fetched_once(bench: Bench
     assert bench.sealed() == places
 
 
+def test_a_message_that_is_to_be_deleted_is_fetched_whatever_the_server_says(bench: Bench) -> None:
+    bench.run(naming(1, 2))
+    other = archive(2, 3)
+
+    replace(bench, terms=Terms(ack="delete")).run(other)
+
+    assert other.fetched == [1, 2]
+    assert other.messages == {}
+
+
 def test_its_message_says_that_it_lies_there_too(bench: Bench) -> None:
     bench.run(naming(1, 2))
     other = archive(2)

@@ -20,7 +20,7 @@ from ingestd.mime.parse import parse
 from ingestd.raw import Raw
 from ingestd.store.database import StoreSettings
 from ingestd.store.messages import Parse, Terms
-from ingestd.workers import Sink, Step, Workers, started
+from ingestd.workers import InProcess, Sink, Step, Workers, started
 from tests.fakes import mail, raw
 from tests.waiting import until
 
@@ -173,3 +173,23 @@ def test_a_store_that_is_away_is_told_and_nothing_is_given_up() -> None:
 
     with started(1, away, MEMORY) as pool, pytest.raises(StoreUnavailable, match=r"no answer"):
         store(pool, [raw(mail(1))])
+
+
+def test_several_processes_read_messages_back_and_prove_what_is_whole(
+    workers: Workers, database: Database[Document]
+) -> None:
+    receipts = store(workers, [raw(mail(n), n) for n in range(1, 8)])
+    digests = {receipt.message: receipt.sha256 for receipt in receipts}
+    damaged, missing, *whole = digests
+    database.originals.update_one({"_id": damaged, "account": "work"}, {"$set": {"raw.0.literal": b"changed"}})
+
+    proven = Sink(workers, Terms()).proven({**digests, missing: "0" * 64, "work:unknown": "0" * 64})
+
+    assert proven == set(whole)
+
+
+def test_a_worker_that_dies_has_proven_nothing() -> None:
+    def die(task: Any) -> None:
+        raise RuntimeError("died")
+
+    assert Sink(InProcess(die), Terms()).proven({"work:1": "0" * 64}) == set()

@@ -88,6 +88,7 @@ def _account(finding: Finding) -> Iterator[str]:
         yield f"  capabilities: {' '.join(finding.capabilities)}"
     if finding.mailboxes:
         yield f"  mailboxes matched: {len(finding.mailboxes):,} ({', '.join(finding.mailboxes)})"
-    yield from (f"  {summaries.seen(summary)}" for summary in finding.previews)
+    for summary in finding.previews:
+        yield from (f"  {line}" for line in (summaries.seen(summary), *summaries.removed(summary)))
     if advice := summaries.advice(finding.previews):
         yield f"  {advice}"

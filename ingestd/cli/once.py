@@ -67,7 +67,7 @@ def _preview(session: Session, target: str | None, order: Order) -> int | None:
     outcomes = [Outcome(finding.account, finding.previews, finding.errors) for finding in findings]
     if not session.output.json:
         for summary in (summary for outcome in outcomes for summary in outcome.summaries):
-            session.output.emit(None, summaries.seen(summary))
+            session.output.emit(None, "\n".join((summaries.seen(summary), *summaries.removed(summary))))
     _tell(session.output, outcomes, dry_run=True)
     limited = f"; a pass would take {order.limit:,} of each mailbox" if order.limit else ""
     session.output.note(f"dry run: nothing was fetched, and nothing changed{limited}")
@@ -130,4 +130,5 @@ class Watching:
         self._stack.close()
         self._progress = None
         if not self._output.json:
-            self._output.emit(None, "\n".join((summaries.seen(summary), *summaries.done(summary))))
+            lines = summaries.seen(summary), *summaries.done(summary), *summaries.removed(summary)
+            self._output.emit(None, "\n".join(lines))

@@ -44,6 +44,20 @@ def done(summary: Summary) -> Iterator[str]:
     yield f"{_name(summary)}: {summary.selected:,} selected = {added(became)}; {spent}{notes}"
 
 
+def removed(summary: Summary) -> Iterator[str]:
+    """What is done on the server besides: `work/INBOX: 214 stored messages deleted from the server`."""
+    how = _how(summary.after_store)
+    if summary.removed:
+        yield f"{_name(summary)}: {summary.removed:,} stored messages {how}"
+    if summary.to_remove:
+        yield f"{_name(summary)}: {summary.to_remove:,} messages will be {how} once they are stored"
+
+
+def _how(after_store: str | None) -> str:
+    kind, _, target = (after_store or "").partition(":")
+    return f"moved to {target}" if kind == "move" else "deleted from the server"
+
+
 def seen(summary: Summary) -> str:
     """What lies on the server: `work/INBOX: 18,420 on the server = 214 selected + 18,206 already read ...`."""
     parts = {

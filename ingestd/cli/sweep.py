@@ -72,6 +72,6 @@ def _tell(session: Session, swept: Swept, dry_run: bool) -> None:
     freed = f"; {size_text(swept.deleted_bytes)}" if swept.deleted else ""
     session.output.emit({**asdict(swept), "dry_run": dry_run}, f"{swept.seen:,} blobs = {words}{freed}")
     if swept.broken:
-        session.output.complain("some blobs are not whole that messages name; run: ingestd verify")
+        session.output.complain("some blobs are not whole that messages name; run: ingestd verify --deep")
     if dry_run:
         session.output.note("dry run: nothing was changed")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..message import Arrival, Metadata, Numbers, Place, RawMessage, Twins, Vanished
+from ..message import Arrival, Metadata, Numbers, Place, RawMessage, Removal, Twins, Vanished
 from ..raw import OnDisk, pieces
 from ..spool import Lane
 from ..uidset import UIDSet
@@ -47,6 +47,9 @@ class FilesMailbox:
 
     def acknowledge(self, uids: UIDSet, action: str) -> None:
         raise NotImplementedError("files are never marked")
+
+    def remove(self, known: Mapping[int, Metadata], action: str, announce: Callable[[UIDSet], None]) -> Removal:
+        raise NotImplementedError("files are never deleted")
 
     def abort(self) -> None:
         """Nothing to do: reading a file ends by itself."""

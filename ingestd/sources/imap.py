@@ -7,7 +7,7 @@ can be marked. A connection that breaks is made anew by the next call, never tru
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -19,7 +19,7 @@ from typing import Self
 from imapclient.imap_utf7 import encode as modified_utf7
 
 from ..errors import PutOff, Refused, Unavailable
-from ..message import Arrival, Metadata, Numbers, Place, Twins
+from ..message import Arrival, Metadata, Numbers, Place, Removal, Twins
 from ..spool import Lane
 from ..uidset import UIDSet
 from .imap_answers import (
@@ -38,13 +38,16 @@ from .imap_fetch import Fetch
 from .imap_idle import Begun, begin, notify
 from .imap_look import FLAGGED_AT, flags, look, told
 from .imap_names import Listed, is_name, listed, meant
+from .imap_removal import Announce, remove
 from .imap_session import Session
 from .server import Server, Tls
 from .wire import Broken, Switch
 
 __all__ = ["ImapAccount", "ImapMailbox", "Server", "Tls"]
 
-ACTED_ON = 500  # messages per STORE or MOVE
+ACTED_ON = 500  # messages per STORE
+NEEDED = {"move": "MOVE", "delete": "UIDPLUS"}  # capabilities, without which more would go than what is meant
+FLAGS = {"seen": "\\Seen", "delete": "\\Deleted"}
 WHOLE = 1 << 32  # UIDs: more than there are, so that only the length of the line limits a chunk
 
 
@@ -276,32 +279,45 @@ class ImapMailbox:
     # --- marking
 
     def check_action(self, action: str) -> None:
-        """Raise Refused unless this server and mailbox can do *action*: `seen`, `flag:$Archived`, `move:Done`."""
+        """Raise Refused unless server and mailbox can do *action*: `seen`, `flag:$Archived`, `move:Done`, `delete`."""
         kind, _, argument = action.partition(":")
+        needed = NEEDED.get(kind)
+        if needed and needed not in self._account.capabilities:
+            why = f"cannot {kind} messages, since it does not offer {needed}"
+            raise Refused(f"{self.what}: {self._host} {why}; change account.after_store")
         if kind == "move":
-            if "MOVE" not in self._account.capabilities:
-                raise Refused(f"{self.what}: {self.server.host} cannot move messages; change account.after_store")
             self._target(argument)
-        else:
-            writable = self if self._writable else self._account.open(self.name, writable=True)
-            flag = _flag(action)
-            if not {flag, "\\*" if not flag.startswith("\\") else flag} & set(writable.permanent_flags):
-                raise Refused(f"{self.what}: {self.server.host} does not keep {flag} there; change account.after_store")
+            return
+        writable = self if self._writable else self._account.open(self.name, writable=True)
+        flag = _flag(action)
+        if not {flag, "\\*" if not flag.startswith("\\") else flag} & set(writable.permanent_flags):
+            raise Refused(f"{self.what}: {self.server.host} does not keep {flag} there; change account.after_store")
 
     def acknowledge(self, uids: UIDSet, action: str) -> None:
-        """Do *action* to the messages; those that are gone are no error. Doing it twice is the same as once."""
-        if not self._writable:
-            raise ValueError(f"{self.what} was opened to read only")
-        kind, _, argument = action.partition(":")
-        target = self._account.raw_name(self._target(argument)) if kind == "move" else _flag(action).encode()
+        """Set the flag of *action* on the messages; those that are gone are no error, nor is doing it twice."""
+        self._check_writable()
         for chunk in uids.chunks(ACTED_ON):
-            numbers = str(chunk).encode()
-            if kind == "move":
-                answer = self._ask(b"UID MOVE %s %s" % (numbers, target))
-            else:
-                answer = self._ask(b"UID STORE %s +FLAGS.SILENT (%s)" % (numbers, target))
+            answer = self._ask(b"UID STORE %s +FLAGS.SILENT (%s)" % (str(chunk).encode(), _flag(action).encode()))
             if answer.status != "OK" and answer.code != "EXPUNGEISSUED":
                 raise refusal(f"{self.what}: {action}", self.server.host, answer, "check account.after_store")
+
+    def remove(self, known: Mapping[int, Metadata], action: str, announce: Announce) -> Removal:
+        """Delete or move, as *action* says, those messages that are still what is *known* of them.
+
+        *announce* is told which, just before; when it raises, nothing was done.
+        """
+        self._check_writable()
+        kind, _, argument = action.partition(":")
+        if kind == "move":
+            commands = [b"UID MOVE %s " + self._account.raw_name(self._target(argument))]
+        else:
+            commands = [b"UID STORE %s +FLAGS.SILENT (\\Deleted)", b"UID EXPUNGE %s"]  # never EXPUNGE: not only ours
+        with self._account.undivided(self.what):
+            return remove(self, known, commands, announce)
+
+    def _check_writable(self) -> None:
+        if not self._writable:
+            raise ValueError(f"{self.what} was opened to read only")
 
     def _target(self, name: str) -> str:
         """The one mailbox that *name* means, as the server spells it."""
@@ -385,9 +401,11 @@ def _differ(before: Numbers | None, now: Numbers) -> bool:
 
 def _flag(action: str) -> str:
     """The flag that *action* sets."""
-    if action == "seen":
-        return "\\Seen"
+    if action in FLAGS:
+        return FLAGS[action]
     kind, _, flag = action.partition(":")
     if kind != "flag" or not re.fullmatch(r"\\?[A-Za-z0-9$_.+-]+", flag):
-        raise Refused(f"{action!r} is not what can be done to a message; use seen, flag:KEYWORD or move:MAILBOX")
+        raise Refused(
+            f"{action!r} is not what can be done to a message; use seen, flag:KEYWORD, move:MAILBOX or delete"
+        )
     return flag

@@ -144,6 +144,7 @@ def placement(raw: RawMessage, ack: str | None) -> Document:
         "via": raw.via,
         "ack": "pending" if ack else None,
         "ack_action": ack,
+        "asked_at": None,
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,16 +12,16 @@ from pymongo.database import Database
 from ..message import Arrival, Failed, LeftOut, Metadata, Numbers, Place, RawMessage, Receipt, Twin, Vanished
 from ..steps import step
 from ..uidset import UIDSet
-from . import accounts, mailboxes, placements, sightings, twins
+from . import accounts, mailboxes, placements, removals, sightings, twins
 from .leases import Lease
 from .memory import Absent, Doubts, Followed, Looked, Memory
+from .removals import Held
 from .seals import Seals
 
 Document = dict[str, Any]
 
 SEALED_AT_ONCE = 100  # places in one seal
 AGAIN = 100  # messages that are stored and fetched again in one pass, since something else seems to lie there
-REMOVING = ("move", "delete")  # what leaves nothing in the mailbox: no need to miss it twice, nor to doubt so many
 CHECKPOINT_EVERY = timedelta(seconds=2)  # it may lag: what was stored since is looked up
 
 
@@ -155,14 +155,61 @@ class Ledger:
             self._lease.confirm()
         return pending
 
-    def acknowledged(self, uids: UIDSet, action: str) -> None:
-        """Record that the server did *action* to *uids*."""
+    def acknowledged(self, uids: UIDSet) -> None:
+        """Record that the server marked *uids* as it was asked to."""
         step("told")
         self._lease.confirm()
         placements.acknowledged(self._database, self.memory.epoch, uids)
-        if action.partition(":")[0] in REMOVING:
-            absent = self.memory.absent
-            self.reckon(replace(absent, missing=absent.missing - uids, gone=absent.gone | uids))
+
+    # --- what is to be deleted or moved on the server
+
+    def sealed(self, uids: UIDSet) -> UIDSet:
+        """Those of *uids* of which the log certainly says that they are stored."""
+        return uids & self.memory.done
+
+    def held(self, uids: UIDSet, action: str) -> Iterator[list[Held]]:
+        """Yield what is known of those of *uids* that wait for *action*, part by part."""
+        yield from removals.held(self._database, self.memory.epoch, uids, action)
+
+    def removals_begun(self) -> list[Held]:
+        """What a pass was removing when it died."""
+        return removals.begun(self._database, self.memory.epoch)
+
+    def removing(self, uids: UIDSet) -> None:
+        """Record that the server is about to be told to remove *uids*. Raises LeaseLost when that is not ours to do."""
+        removals.begin(self._database, self.memory.epoch, uids, datetime.now(UTC))
+        step("removing")
+        self._lease.confirm()
+
+    def removed(self, held: Sequence[Held], action: str, *, again: bool = False) -> None:
+        """Seal and record that the server did *action* to *held*; *again* when a pass that died may have sealed it."""
+        if not held:
+            return
+        step("removed")
+        self._lease.confirm()
+        kind, receipts = removals.kind(action), [each.receipt for each in held]
+        known = self._seals.named_since(self.memory.sealed, kind) if again else set()
+        if unsealed := [each for each in receipts if (each.place.id, each.sha256) not in known]:
+            self._seals.append(unsealed, kind)
+            step("attested")
+        uids, absent = UIDSet.of(each.uid for each in held), self.memory.absent
+        removals.finish(self._database, self.memory.epoch, uids, kind, datetime.now(UTC))
+        # No need to miss them twice, nor to doubt that so many are gone.
+        self.reckon(replace(absent, missing=absent.missing - uids, gone=absent.gone | uids))
+
+    def still_there(self, uids: UIDSet) -> None:
+        """Record that *uids* were not removed after all: they wait as before."""
+        removals.undo(self._database, self.memory.epoch, uids)
+
+    def missed(self, uids: UIDSet) -> None:
+        """Record that *uids* were gone before the server was told to remove them."""
+        removals.miss(self._database, self.memory.epoch, uids)
+
+    def suspect(self, uids: UIDSet) -> None:
+        """Remember that *uids* may stand for other messages than those that are known."""
+        if uids:
+            doubts = self.memory.doubts
+            self.doubt(replace(doubts, compare=doubts.compare | uids), self.memory.uidnext)
 
     def _begin(self, memory: Memory) -> None:
         """Begin the epoch of *memory*. What the one before left unsealed is sealed first: nobody comes back to it."""

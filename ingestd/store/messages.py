@@ -34,7 +34,7 @@ BLOBS = {"blobs": 1}
 class Terms:
     """What holds for every message of a mailbox."""
 
-    ack: str | None = None  # what to do on the server once stored: "seen", "flag:$Archived", "move:Done"
+    ack: str | None = None  # what to do on the server once stored: "seen", "flag:$Archived", "move:Done", "delete"
     authserv_ids: Collection[str] = ()  # servers whose Authentication-Results are believed
 
 

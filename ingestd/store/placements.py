@@ -141,6 +141,7 @@ def _record(place: Place, facts: Document, now: datetime, **first: Any) -> Updat
         "via": "imap",
         "ack": None,
         "ack_action": None,
+        "asked_at": None,
         "committed_at": None,
     }
     always = {"reason": None, "vanished_at": None, **facts}

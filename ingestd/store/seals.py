@@ -1,7 +1,8 @@
-"""The log of what was stored: one seal for each batch of an account, chained by hashes, only ever appended to.
+"""The log of an account: one seal for each batch that was stored, or removed from its server, chained by hashes.
 
-Inserting number n + 1 is the compare-and-swap that keeps the log in order. A placement that is changed, removed or put
-in later no longer agrees with the seal that names it, and a seal that is changed breaks the chain.
+It is only ever appended to: inserting number n + 1 is the compare-and-swap that keeps it in order. A placement that is
+changed, removed or put in later no longer agrees with the seal that names it, and a seal that is changed breaks the
+chain.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any
+from typing import Any, Literal
 
 from bson import Int64
 from pymongo.database import Database
@@ -22,6 +23,7 @@ from . import database as db
 from .leases import Lease
 
 Document = dict[str, Any]
+Kind = Literal["stored", "deleted", "moved", "taken_over"]
 
 PAGE = 50  # seals read at a time; each names up to a hundred places
 ATTEMPTS = 3  # each one further behind a late seal of a holder before us
@@ -35,7 +37,7 @@ class Seals:
         self._database, self._account, self._token = database, lease.account, lease.token
         self._tail = self._last()
         if lease.taken_over:
-            self.append([])
+            self.append([], "taken_over")
             lease.taken_over = False
 
     @property
@@ -43,21 +45,24 @@ class Seals:
         """The number of the newest seal; 0 when there is none."""
         return self._tail["n"] if self._tail else 0
 
-    def append(self, receipts: Sequence[Receipt]) -> int:
-        """Seal *receipts*; return the number of the seal. Raises LeaseLost when a later holder has written."""
+    def append(self, receipts: Sequence[Receipt], kind: Kind = "stored") -> int:
+        """Seal what *kind* says of *receipts*; return the number of the seal.
+
+        Raises LeaseLost when a later holder has written.
+        """
         facts = [{"_id": r.place.id, "digest": r.sha256, "size_bytes": Int64(r.size_bytes)} for r in receipts]
         for _ in range(ATTEMPTS):
             if self._tail and self._tail["token"] > self._token:
                 raise LeaseLost(f"account {self._account}: another daemon took it over")
-            if written := self._insert(self._next(facts)):
+            if written := self._insert(self._next(facts, kind)):
                 self._tail = written
                 return self.number
             self._tail = self._last()
         raise StoreUnavailable(f"account {self._account}: seal {self.number + 1} could not be written; try again")
 
-    def named_since(self, number: int) -> set[tuple[str, str]]:
-        """Return `_id` and digest of all placements named by the seals after *number*."""
-        after = {"_id": {"$gt": id_of(self._account, number), "$lt": f"{self._account}0"}}
+    def named_since(self, number: int, kind: Kind = "stored") -> set[tuple[str, str]]:
+        """Return `_id` and digest of all placements named by the seals of that *kind* after *number*."""
+        after = {"_id": {"$gt": id_of(self._account, number), "$lt": f"{self._account}0"}, "kind": kind}
         with db.translated():
             found = self._database.seals.find(after, {"places._id": 1, "places.digest": 1})
             return {(place["_id"], place["digest"]) for seal in found for place in seal["places"]}
@@ -67,13 +72,13 @@ class Seals:
         with db.translated():
             return self._database.seals.find_one(ours, sort=[("_id", -1)])
 
-    def _next(self, facts: list[Document]) -> Document:
+    def _next(self, facts: list[Document], kind: Kind) -> Document:
         number = self.number + 1
         seal = {
             "_id": id_of(self._account, number),
             "account": self._account,
             "n": number,
-            "kind": "stored" if facts else "taken_over",
+            "kind": kind,
             "token": self._token,
             "sealed_at": datetime.now(UTC).replace(microsecond=0),
             "previous": self._tail["hash"] if self._tail else None,

@@ -84,7 +84,7 @@ def _replaced(arrived: RawMessage, found: Document) -> bool:
 def _renewed(arrived: RawMessage, digest: str, now: datetime) -> UpdateOne:
     facts = documents.whereabouts(arrived)
     if digest != arrived.sha256:
-        facts |= {**documents.held(arrived), "ack": None, "ack_action": None}
+        facts |= {**documents.held(arrived), "ack": None, "ack_action": None, "asked_at": None}
     # Flags begin with a dollar now and then, which a pipeline would take for fields.
     change: Document = {name: {"$literal": value} for name, value in facts.items()}
     if digest != arrived.sha256:

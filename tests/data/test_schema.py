@@ -85,6 +85,12 @@ def everything(database: Store) -> Iterator[Store]:
         ledger.follow({uid: Metadata(uid, ("$Later",), ("Home",)) for uid in (*range(1, 100), 301)})
         ledger.followed(Followed(7, UIDSet.of([1]), 8, NOW))
         ledger.looked(Numbers(9, 1000, 999, 7), UIDSet.span(1, 999))
+        leaving = [_raw(memory.epoch.place(uid), b"Subject: leaving\r\n\r\n") for uid in (304, 305)]
+        ledger.record(leaving, _stored(database, leaving, ack="delete"))
+        (held,) = ledger.held(UIDSet.of([304]), "delete")
+        ledger.removing(UIDSet.of([304]))
+        ledger.removed(held, "delete")
+        ledger.missed(UIDSet.of([305]))
         ledger.reckon(Absent(gone=UIDSet.of([1]), suspended=UIDSet.of([2]), suspended_at=NOW))
         ledger.finish(Summary("work", "INBOX", on_server=999).document(NOW, NOW))
         accounts.note(database, lease, [Unavailable("the server broke off")], timedelta(seconds=5))

@@ -33,7 +33,7 @@ def state(database: Database[Document]) -> Document:
         "rebuilt": {m["_id"]: _digest(rebuild.original(database, m)) for m in messages},
         "blobs": {f["_id"]: _digest(rebuild.blob(database, f["_id"])) for f in database["blobs.files"].find()},
         "chunks": sorted(chunk["_id"] for chunk in database["blobs.chunks"].find({}, {"_id": 1})),
-        "sealed": sorted(place["_id"] for seal in database.seals.find() for place in seal["places"]),
+        "sealed": sorted(place["_id"] for seal in database.seals.find({"kind": "stored"}) for place in seal["places"]),
         "mailboxes": {m["_id"]: (m["done"], m["selected"], m["left_out"]) for m in database.mailboxes.find()},
     }
 

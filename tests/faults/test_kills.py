@@ -22,7 +22,8 @@ MOMENTS = (
     *("checkpoint", "checkpoint:2", "searched", "literal:3", "literal:40", "spooled:9"),
     *("parsed", "chunks", "chunks:2", "blobs", "originals", "messages", "placements", "sealed", "told"),
 )
-ELSEWHERE = {"postponed", "named", "renewed"}  # below, and with the tests of reparse and of epochs
+# Below, with the tests of reparse, and with those of what is removed from the server.
+ELSEWHERE = {"postponed", "named", "renewed", "removing", "marked", "removed", "attested"}
 SEEN = ("\\Seen",)
 
 

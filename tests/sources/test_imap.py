@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from imaplib import IMAP4
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ingestd.demo.dovecot import Dovecot
-from ingestd.errors import Refused, Unavailable
+from ingestd.errors import LeaseLost, Refused, Unavailable
 from ingestd.message import Arrival, LeftOut, Place, RawMessage, Vanished
 from ingestd.sources.imap import ImapAccount, ImapMailbox, Server
 from ingestd.spool import Spool
@@ -308,17 +309,68 @@ def test_stored_mail_is_marked_as_asked(
     assert str(mailbox.search(search)) == "2:3"
 
 
-def test_stored_mail_is_moved_as_asked(dovecot: Dovecot, mail_user: str, account: ImapAccount) -> None:
+@pytest.mark.parametrize("action", ["delete", "move:Erledigt & gut"])
+def test_stored_mail_is_removed_as_asked(dovecot: Dovecot, mail_user: str, account: ImapAccount, action: str) -> None:
     dovecot.deliver(mail_user, "INBOX", mail(5))
     dovecot.deliver(mail_user, "Erledigt & gut", [])
+    mailbox, announced = account.open("INBOX", writable=True), list[UIDSet]()
+    mailbox.check_action(action)
+    known = mailbox.look(UIDSet.parse("2:3"))
+    known[77] = replace(known[2], uid=77)
+
+    done = mailbox.remove(known, action, announced.append)
+    again = mailbox.remove(known, action, announced.append)
+
+    assert (str(done.removed), str(done.absent), str(again.absent)) == ("2:3", "77", "2:3,77")
+    assert [str(uids) for uids in announced] == ["2:3"]
+    assert str(mailbox.listed()) == "1,4:5"
+    assert account.open("Erledigt & gut").numbers.exists == (0 if action == "delete" else 2)
+
+
+def test_what_others_marked_as_deleted_is_not_deleted_with_ours(
+    dovecot: Dovecot, mail_user: str, account: ImapAccount
+) -> None:
+    dovecot.deliver(mail_user, "INBOX", mail(3))
+    client = other_client(dovecot, mail_user)
+    client.select("INBOX")
+    client.uid("STORE", "1", "+FLAGS", "(\\Deleted)")
+    client.logout()
     mailbox = account.open("INBOX", writable=True)
-    mailbox.check_action("move:Erledigt & gut")
 
-    mailbox.acknowledge(UIDSet.parse("2:3,77"), "move:Erledigt & gut")
-    mailbox.acknowledge(UIDSet.parse("2:3,77"), "move:Erledigt & gut")
+    mailbox.remove(mailbox.look(UIDSet.parse("2")), "delete", lambda uids: None)
 
-    assert str(mailbox.search("ALL")) == "1,4:5"
-    assert account.open("Erledigt & gut").numbers.exists == 2
+    assert str(mailbox.listed()) == "1,3"
+
+
+@pytest.mark.parametrize(
+    "other", [{"size_bytes": 7}, {"internal_date": datetime(2001, 1, 1, tzinfo=UTC)}, {"size_bytes": None}]
+)
+def test_a_message_that_is_not_the_known_one_is_left_alone(
+    dovecot: Dovecot, mail_user: str, account: ImapAccount, other: dict[str, Any]
+) -> None:
+    dovecot.deliver(mail_user, "INBOX", mail(2))
+    mailbox = account.open("INBOX", writable=True)
+    known = mailbox.look(UIDSet.parse("1:2"))
+    known[1] = replace(known[1], **other)
+
+    done = mailbox.remove(known, "delete", lambda uids: None)
+
+    assert (str(done.removed), str(done.other)) == ("2", "1")
+    assert str(mailbox.listed()) == "1"
+
+
+def test_nothing_is_removed_that_may_not_be_announced(dovecot: Dovecot, mail_user: str, account: ImapAccount) -> None:
+    dovecot.deliver(mail_user, "INBOX", mail(2))
+    mailbox = account.open("INBOX", writable=True)
+
+    def refuse(uids: UIDSet) -> None:
+        raise LeaseLost("another daemon took it over")
+
+    with pytest.raises(LeaseLost):
+        mailbox.remove(mailbox.look(UIDSet.parse("1:2")), "delete", refuse)
+
+    assert str(mailbox.listed()) == "1:2"
+    assert not mailbox.search("DELETED")
 
 
 def test_an_action_can_be_checked_without_opening_to_write(
@@ -341,7 +393,7 @@ def test_a_target_that_is_missing_is_refused_before_anything_moves(
         account.open("INBOX").check_action("move:Done")
 
 
-@pytest.mark.parametrize("action", ["none", "delete", "flag:", "flag:two words", "flag:a)b", "x"])
+@pytest.mark.parametrize("action", ["none", "expunge", "flag:", "flag:two words", "flag:a)b", "x"])
 def test_an_action_that_is_none_is_refused(account: ImapAccount, action: str) -> None:
     with pytest.raises(Refused):
         account.open("INBOX").check_action(action)

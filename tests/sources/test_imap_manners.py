@@ -243,9 +243,79 @@ def test_mail_is_moved_to_the_mailbox_as_the_server_spells_it() -> None:
         with ImapAccount("work", server.account()) as account:
             mailbox = account.open("INBOX", writable=True)
             mailbox.check_action("move:INBOX/Done")
-            mailbox.acknowledge(UIDSet.span(1, 1), "move:INBOX/Done")
+            mailbox.remove(mailbox.look(UIDSet.span(1, 1)), "move:INBOX/Done", lambda uids: None)
 
     assert 'UID MOVE 1 "INBOX.Done"' in server.commands
+
+
+# --- deleting
+
+
+@pytest.fixture
+def deleting() -> Iterator[tuple[ImapScript, ImapMailbox]]:
+    """A mailbox on a server that can delete single messages, opened to write."""
+    script = ImapScript({1: b"one", 5: b"five"}, capabilities="IMAP4rev1 AUTH=PLAIN UIDPLUS")
+    with script as server, ImapAccount("work", server.account()) as account:
+        yield server, account.open("INBOX", writable=True)
+
+
+def test_a_server_that_cannot_delete_single_messages_is_refused(server: ImapScript, account: ImapAccount) -> None:
+    with pytest.raises(Refused, match="cannot delete messages, since it does not offer UIDPLUS; change"):
+        account.open("INBOX", writable=True).check_action("delete")
+
+
+def test_only_what_is_meant_is_expunged(deleting: tuple[ImapScript, ImapMailbox]) -> None:
+    server, mailbox = deleting
+
+    mailbox.remove(mailbox.look(UIDSet.parse("5")), "delete", lambda uids: None)
+
+    acts = [command for command in server.commands if "STORE" in command or "EXPUNGE" in command]
+    assert acts == [r"UID STORE 5 +FLAGS.SILENT (\Deleted)", "UID EXPUNGE 5"]
+
+
+def test_what_a_server_lists_after_it_was_told_to_delete_it_is_not_deleted(
+    deleting: tuple[ImapScript, ImapMailbox],
+) -> None:
+    _, mailbox = deleting
+
+    done = mailbox.remove(mailbox.look(UIDSet.parse("5")), "delete", lambda uids: None)
+
+    assert (str(done.removed), str(done.left)) == ("", "5")
+
+
+@pytest.mark.parametrize("command", ["UID STORE", "UID EXPUNGE"])
+def test_a_deletion_that_is_refused_names_the_setting(deleting: tuple[ImapScript, ImapMailbox], command: str) -> None:
+    server, mailbox = deleting
+    server.replies[command] = lambda turn: turn.send(b"%t NO [NOPERM] not you")
+
+    with pytest.raises(Refused, match=r"\[NOPERM\]; check account.after_store"):
+        mailbox.remove(mailbox.look(UIDSet.parse("5")), "delete", lambda uids: None)
+
+
+@pytest.mark.parametrize("command", ["UID STORE", "UID EXPUNGE", "UID SEARCH"])
+def test_a_deletion_that_breaks_off_is_not_gone_on_with_over_another_connection(
+    deleting: tuple[ImapScript, ImapMailbox], command: str
+) -> None:
+    server, mailbox = deleting
+    known = mailbox.look(UIDSet.parse("5"))
+    server.replies[command] = lambda turn: turn.close()
+
+    with pytest.raises(Unavailable):
+        mailbox.remove(known, "delete", lambda uids: None)
+
+    assert server.connections == 1
+
+
+def test_a_mailbox_that_is_another_one_by_now_is_not_touched(deleting: tuple[ImapScript, ImapMailbox]) -> None:
+    server, mailbox = deleting
+    known = mailbox.look(UIDSet.parse("5"))
+    mailbox.drop()
+    server.uidvalidity = 8
+
+    with pytest.raises(Unavailable, match="UIDVALIDITY changed"):
+        mailbox.remove(known, "delete", lambda uids: None)
+
+    assert server.count("UID STORE") == 0
 
 
 def test_a_name_that_no_command_can_hold_is_left_out(server: ImapScript, account: ImapAccount) -> None:

@@ -1,0 +1,111 @@
+"""Messages that are to be deleted or moved on their server since they are stored: what is known of them, and their end.
+
+`asked_at` is written before the server is told, so that a pass that dies then knows whose doing it was when the message
+is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from pymongo.database import Database
+
+from ..message import Metadata, Receipt
+from ..uidset import UIDSet
+from . import database as db
+from .history import noted
+from .placements import LOOK_UP, Epoch
+
+Document = dict[str, Any]
+Kind = Literal["deleted", "moved"]
+
+HELD = {
+    "uid": 1,
+    "message": 1,
+    "digest": 1,
+    "size_bytes": 1,
+    "internal_date": 1,
+    "server_size_bytes": 1,
+    "ack_action": 1,
+}
+AT_ONCE = 100  # places read, and sealed, at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A message that is stored and lies on its server."""
+
+    receipt: Receipt
+    metadata: Metadata  # what the server said when it was fetched
+    action: str
+
+    @property
+    def uid(self) -> int:
+        return self.receipt.place.uid
+
+
+def removes(action: str | None) -> bool:
+    """Whether *action* leaves nothing in the mailbox."""
+    return action is not None and action.partition(":")[0] in ("move", "delete")
+
+
+def kind(action: str) -> Kind:
+    """What a seal says when *action* is done."""
+    return "moved" if action.startswith("move:") else "deleted"
+
+
+def held(database: Database[Document], epoch: Epoch, uids: UIDSet, action: str) -> Iterator[list[Held]]:
+    """Yield what is known of those of *uids* that wait for *action*, part by part."""
+    for chunk in uids.chunks(AT_ONCE, length=AT_ONCE * 22):
+        yield _held(database, epoch, {"uid": {"$in": list(chunk)}, "ack_action": action})
+
+
+def begun(database: Database[Document], epoch: Epoch) -> list[Held]:
+    """Return what the server may have been told to remove by a pass that died before it could say so."""
+    return _held(database, epoch, {"asked_at": {"$type": "date"}})
+
+
+def begin(database: Database[Document], epoch: Epoch, uids: UIDSet, now: datetime) -> None:
+    """Record that the server is about to be told to remove *uids*."""
+    _update(database, epoch, uids, {"asked_at": now})
+
+
+def undo(database: Database[Document], epoch: Epoch, uids: UIDSet) -> None:
+    """Record that *uids* are there still: the server is to be told again, if that is still wanted."""
+    _update(database, epoch, uids, {"asked_at": None})
+
+
+def finish(database: Database[Document], epoch: Epoch, uids: UIDSet, what: Kind, now: datetime) -> None:
+    """Record that *uids* are removed."""
+    change = {"ack": "done", "present": False, "vanished_at": now, "history": noted(what, now)}
+    _update(database, epoch, uids, change)
+
+
+def miss(database: Database[Document], epoch: Epoch, uids: UIDSet) -> None:
+    """Record that *uids* were gone before the server was told anything."""
+    _update(database, epoch, uids, {"ack": "gone", "asked_at": None})
+
+
+def _held(database: Database[Document], epoch: Epoch, which: Document) -> list[Held]:
+    pending = {**epoch.filter, "state": "stored", "ack": "pending", **which}
+    with db.translated():
+        return [_read(epoch, found) for found in database.placements.find(pending, HELD)]
+
+
+def _read(epoch: Epoch, found: Document) -> Held:
+    uid = int(found["uid"])
+    return Held(
+        Receipt(epoch.place(uid), found["message"], found["digest"], int(found["size_bytes"]), False, "known"),
+        Metadata(uid, internal_date=found["internal_date"], size_bytes=found["server_size_bytes"]),
+        found["ack_action"],
+    )
+
+
+def _update(database: Database[Document], epoch: Epoch, uids: UIDSet, change: Document) -> None:
+    for chunk in uids.chunks(LOOK_UP, length=LOOK_UP * 22):
+        waiting = {**epoch.filter, "uid": {"$in": list(chunk)}, "ack": "pending"}
+        with db.translated():
+            database.placements.update_many(waiting, [{"$set": change}])
