@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from imapclient import IMAPClient
 
+from ingestd.demo.dovecot import Dovecot
 from ingestd.errors import Unavailable
 from tests.dovecot import private_dovecot, renumber
 from tests.faults import state
@@ -133,7 +134,7 @@ def test_a_mail_server_that_is_started_again_in_the_middle_of_a_pass_loses_nothi
         trial.site.deliver([*mixed(), large()])
         with Proxy(("127.0.0.1", server.imap_port)) as proxy:
             trial.behind(proxy)
-            proxy.towards_client = after(IN_THE_LARGE_ONE, first(server.stop))
+            proxy.towards_client = after(IN_THE_LARGE_ONE, stopped(server))
 
             with pytest.raises(Unavailable):
                 trial.once_here()
@@ -142,6 +143,16 @@ def test_a_mail_server_that_is_started_again_in_the_middle_of_a_pass_loses_nothi
 
         assert proxy.strikes == 1
         assert found == trial.undisturbed()
+
+
+def stopped(server: Dovecot) -> Fault:
+    """The machine of *server* goes down, with what it had sent but nobody had read yet."""
+
+    def fault(flow: Flow, piece: bytes) -> None:
+        server.stop()
+        flow.end()
+
+    return fault
 
 
 # --- people at the same time
