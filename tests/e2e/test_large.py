@@ -1,10 +1,13 @@
-"""A message of 150 MB passes, in little memory."""
+"""Messages larger than a document may be, or than memory is, pass."""
 
 from __future__ import annotations
 
 import base64
+import json
 import os
+import shlex
 import subprocess
+import sys
 from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -42,6 +45,19 @@ def large() -> bytes:
     return HEAD + body + b"--x--\r\n"
 
 
+def long_winded() -> bytes:
+    """More headers than anybody sends, and more text than a document of MongoDB holds (16 MiB)."""
+    headers = b"".join(b"X-Header-%d: value\r\n" % number for number in range(10_000))
+    return b"Subject: long\r\n" + headers + b"\r\n" + b"What is too long for one document is split.\r\n" * 2_300_000
+
+
+def digest_of_the_stored(site: Site, digest: str) -> str:
+    """SHA-256 of what `show --raw` gives for the message of that *digest*."""
+    show = shlex.join([sys.executable, "-m", "ingestd", "--config", str(site.config), "show", digest, "--raw"])
+    summed = subprocess.run(f"{show} | sha256sum", shell=True, capture_output=True, text=True, timeout=120, check=True)
+    return summed.stdout.split()[0]
+
+
 def pss(process: psutil.Process) -> int:
     """Proportional set size: memory that processes share is counted once among them."""
     try:
@@ -77,13 +93,19 @@ def test_a_message_of_150_mb_passes_in_bounded_memory(site: Site) -> None:
     assert process.returncode == 0, err
     assert '"stored":1' in out
     assert peak < PSS_LIMIT
-    raw = subprocess.run(
-        f"{' '.join(str(word) for word in process.args)}".replace("once --json", f"show {digest} --raw | sha256sum"),
-        shell=True,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    assert raw.stdout.split()[0] == digest
+    assert digest_of_the_stored(site, digest) == digest
     assert list((site.directory / "spool").glob("*.spooled")) == []
+
+
+def test_a_message_with_more_headers_and_text_than_a_document_holds_is_split(site: Site) -> None:
+    content = long_winded()
+    digest = sha256(content).hexdigest()
+    site.deliver([Sample(content, datetime.now(UTC), ())])
+
+    site.run("once")
+
+    shown = json.loads(site.run("show", digest, "--json").stdout)
+    assert shown["subject"] == "long"
+    assert "headers" in shown["parse"]["limits"]
+    assert shown["text_truncated"]
+    assert digest_of_the_stored(site, digest) == digest
