@@ -36,9 +36,9 @@ Document = dict[str, Any]
 EXPIRED: Document = {"$lte": [{"$toLong": "$lease.expires_at"}, {"$toLong": "$$NOW"}]}
 
 
-def first_contact() -> Document:
-    """What the document of an account begins with."""
-    free = {"owner": None, "token": 0, "since": datetime.now(UTC), "expires_at": LONG_AGO, "asked_until": None}
+def first_contact(token: int = 0) -> Document:
+    """What the document of an account begins with; whoever takes the lease has the one after *token*."""
+    free = {"owner": None, "token": token, "since": datetime.now(UTC), "expires_at": LONG_AGO, "asked_until": None}
     return {"lease": free, "binding": None, "trouble": None, "login": None}
 
 
@@ -152,8 +152,7 @@ class Leases:
         began = _now()
         with db.translated():
             # In two steps, since MongoDB refuses $expr in the filter of an upsert.
-            self.database.accounts.update_one({"_id": account}, {"$setOnInsert": first_contact()}, upsert=True)
-            found = self.database.accounts.find_one({"_id": account}, {"lease": 1}) or {}
+            found = self.database.accounts.find_one({"_id": account}, {"lease": 1}) or self._met(account)
             lease = found["lease"]
             taken = self.database.accounts.find_one_and_update(
                 {"_id": account, "$or": self._takeable(lease)},
@@ -166,6 +165,14 @@ class Leases:
         ours = Lease(self.database, account, token, self.lasts, taken_over=taken_over)
         ours.renewed(began)
         return ours
+
+    def _met(self, account: str) -> Document:
+        """The document of an account that had none. It may have lost it, so no token comes again that was once used."""
+        ours, seals = {"_id": account}, {"_id": {"$gte": f"{account}/", "$lt": f"{account}0"}}
+        tokens = [each.get("token", 0) for each in self.database.mailboxes.find({"account": account}, {"token": 1})]
+        tokens += [seal["token"] for seal in self.database.seals.find(seals, {"token": 1}).sort("_id", -1).limit(1)]
+        self.database.accounts.update_one(ours, {"$setOnInsert": first_contact(max(tokens, default=0))}, upsert=True)
+        return self.database.accounts.find_one(ours, {"lease": 1}) or {}
 
     def _takeable(self, lease: Document) -> list[Document]:
         takeable: list[Document] = [{"$expr": EXPIRED}]

@@ -18,7 +18,7 @@ from tests.faults.storm import Storm
 
 Document = dict[str, Any]
 
-KILLS = int(os.environ.get("INGESTD_STORM_KILLS", "100"))  # some minutes; `make storm` does a thousand
+KILLS = int(os.environ.get("INGESTD_STORM_KILLS", "300"))  # some minutes; `make storm` does a thousand
 SEED = int(os.environ.get("INGESTD_STORM_SEED", "1"))
 WHERE = ("mailboxes", "first_internal_date")  # of a message: where it once lay
 

@@ -51,6 +51,18 @@ def test_a_released_account_is_free_at_once_and_its_token_rises(database: Databa
         assert second.token == first.token + 1
 
 
+def test_an_account_whose_document_was_lost_goes_on_under_a_token_of_its_own(database: Database[Document]) -> None:
+    with hold(database, "work", HERE):
+        pass
+    with hold(database, "work", HERE) as before:
+        Seals(database, before).append([receipt(1)])
+    database.accounts.delete_one({"_id": "work"})
+
+    with hold(database, "work", HERE) as after:
+        assert after.token == before.token + 1
+        assert Seals(database, after).append([receipt(2)]) == 2
+
+
 def test_the_lease_of_a_process_that_died_here_is_taken_at_once(database: Database[Document]) -> None:
     dead = replace(HERE, started="before the flood")
 
