@@ -25,7 +25,7 @@ Document = dict[str, Any]
 
 DELAYS = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=2))
 ATTEMPTS = len(DELAYS) + 1  # then the bytes count as not to be had
-LOOK_UP = 500  # UIDs in one query; the embedded store takes the square of it
+LOOK_UP = 200  # places in one query; the embedded store takes the square of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,13 @@ class Epoch:
 
     @property
     def filter(self) -> Document:
+        """All places of this epoch."""
         return {"account": self.account, "mailbox": self.mailbox, "epoch": self.number}
+
+    def filters(self, uids: UIDSet) -> Iterator[Document]:
+        """The places of *uids*, some with each filter."""
+        for chunk in uids.chunks(LOOK_UP, length=LOOK_UP * 22):
+            yield {"_id": {"$in": [self.place(uid).id for uid in chunk]}, "account": self.account}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +66,9 @@ class Known:
 def known(database: Database[Document], epoch: Epoch, uids: UIDSet) -> Known:
     """Look *uids* up; what was never tried, or may be tried again, is in none of the sets."""
     found: dict[str, list[int]] = {"stored": [], "quarantined": []}
-    for chunk in uids.chunks(LOOK_UP, length=LOOK_UP * 22):
-        ended = {**epoch.filter, "uid": {"$in": list(chunk)}, "state": {"$in": list(found)}}
+    for these in epoch.filters(uids):
         with db.translated():
-            for document in database.placements.find(ended, {"uid": 1, "state": 1}):
+            for document in database.placements.find({**these, "state": {"$in": list(found)}}, {"uid": 1, "state": 1}):
                 found[document["state"]].append(int(document["uid"]))
     return Known(UIDSet.of(found["stored"]), UIDSet.of(found["quarantined"]))
 
@@ -175,10 +180,9 @@ def receipts(database: Database[Document], epoch: Epoch, uids: UIDSet) -> Iterat
 
 
 def _stored(database: Database[Document], epoch: Epoch, uids: UIDSet, fields: Document) -> Iterator[Document]:
-    for chunk in uids.chunks(LOOK_UP, length=LOOK_UP * 22):
+    for these in epoch.filters(uids):
         with db.translated():
-            stored = {**epoch.filter, "uid": {"$in": list(chunk)}, "state": "stored"}
-            yield from database.placements.find(stored, fields)
+            yield from database.placements.find({**these, "state": "stored"}, fields)
 
 
 def unacknowledged(database: Database[Document], epoch: Epoch, action: str | None = None) -> UIDSet:
@@ -190,8 +194,6 @@ def unacknowledged(database: Database[Document], epoch: Epoch, action: str | Non
 
 def acknowledged(database: Database[Document], epoch: Epoch, uids: UIDSet) -> None:
     """Record that the server did what was asked for *uids*."""
-    for chunk in uids.chunks(LOOK_UP, length=LOOK_UP * 22):
+    for these in epoch.filters(uids):
         with db.translated():
-            database.placements.update_many(
-                {**epoch.filter, "uid": {"$in": list(chunk)}, "ack": "pending"}, {"$set": {"ack": "done"}}
-            )
+            database.placements.update_many({**these, "ack": "pending"}, {"$set": {"ack": "done"}})

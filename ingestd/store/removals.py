@@ -17,7 +17,7 @@ from ..message import Metadata, Receipt
 from ..uidset import UIDSet
 from . import database as db
 from .history import noted
-from .placements import LOOK_UP, Epoch
+from .placements import Epoch
 
 Document = dict[str, Any]
 Kind = Literal["deleted", "moved"]
@@ -105,7 +105,6 @@ def _read(epoch: Epoch, found: Document) -> Held:
 
 
 def _update(database: Database[Document], epoch: Epoch, uids: UIDSet, change: Document) -> None:
-    for chunk in uids.chunks(LOOK_UP, length=LOOK_UP * 22):
-        waiting = {**epoch.filter, "uid": {"$in": list(chunk)}, "ack": "pending"}
+    for these in epoch.filters(uids):
         with db.translated():
-            database.placements.update_many(waiting, [{"$set": change}])
+            database.placements.update_many({**these, "ack": "pending"}, [{"$set": change}])

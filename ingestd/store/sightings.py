@@ -19,33 +19,31 @@ from ..uidset import UIDSet
 from . import database as db
 from . import documents
 from .history import noted
-from .placements import LOOK_UP, Epoch
+from .placements import Epoch
 
 Document = dict[str, Any]
 
 
 def gone(database: Database[Document], epoch: Epoch, uids: UIDSet, now: datetime) -> None:
     """Record that the server lists *uids* no more."""
-    for chunk in uids.chunks(LOOK_UP, length=LOOK_UP * 22):
-        _vanish(database, {**epoch.filter, "uid": {"$in": list(chunk)}}, "gone", now)
+    for these in epoch.filters(uids):
+        _vanish(database, these, "gone", now)
 
 
 def back(database: Database[Document], epoch: Epoch, uids: UIDSet, now: datetime) -> None:
     """Record that the server lists *uids* again."""
     change = {"present": True, "vanished_at": None, "history": noted("back", now)}
-    for chunk in uids.chunks(LOOK_UP, length=LOOK_UP * 22):
+    for these in epoch.filters(uids):
         with db.translated():
-            absent = {**epoch.filter, "uid": {"$in": list(chunk)}, "present": False}
-            database.placements.update_many(absent, [{"$set": change}])
+            database.placements.update_many({**these, "present": False}, [{"$set": change}])
 
 
 def flag(database: Database[Document], epoch: Epoch, said: Mapping[int, Metadata], now: datetime) -> int:
     """Record flags and labels where they are not what they were; return in how many places."""
     changes: list[UpdateOne] = []
-    for chunk in UIDSet.of(said).chunks(LOOK_UP, length=LOOK_UP * 22):
+    for these in epoch.filters(UIDSet.of(said)):
         with db.translated():
-            places = {**epoch.filter, "uid": {"$in": list(chunk)}}
-            for found in database.placements.find(places, {"account": 1, "uid": 1, "flags": 1, "labels": 1}):
+            for found in database.placements.find(these, {"account": 1, "uid": 1, "flags": 1, "labels": 1}):
                 now_there = said[int(found.pop("uid"))]
                 after = {"flags": list(now_there.flags), "labels": list(now_there.labels)}
                 if after != {name: found[name] for name in after}:
