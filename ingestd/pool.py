@@ -15,12 +15,14 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pickle import PicklingError
 from queue import SimpleQueue
 from threading import Lock, Thread
+from time import sleep
 from types import TracebackType
 from typing import Any, Self
 
 from .errors import StoreUnavailable, Unavailable
 
-STARTS = 3  # attempts to start a process
+STARTS = 5  # attempts to start a process
+PAUSE = 0.1  # seconds before the next: the death of a fork server may not be known at once
 ENDING = 3.0  # seconds for a process to end by itself when it is needed no more
 
 Do = Callable[[Any], Any]
@@ -161,6 +163,7 @@ class _Hand:
             return self._start()
         except (OSError, EOFError) as error:
             if attempts > 1:  # the fork server may just have died
+                sleep(PAUSE)
                 return self._started(attempts - 1)
             raise Unavailable(f"workers: none can be started now ({type(error).__name__})") from error
 
