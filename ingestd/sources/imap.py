@@ -284,7 +284,7 @@ class ImapMailbox:
         needed = NEEDED.get(kind)
         if needed and needed not in self._account.capabilities:
             why = f"cannot {kind} messages, since it does not offer {needed}"
-            raise Refused(f"{self.what}: {self._host} {why}; change account.after_store")
+            raise Refused(f"{self.what}: {self.server.host} {why}; change account.after_store")
         if kind == "move":
             self._target(argument)
             return
