@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ingestd.demo.dovecot import Dovecot
-from ingestd.errors import IngestError, Refused, Unavailable
+from ingestd.errors import IngestError, PutOff, Refused, Unavailable
 from ingestd.message import Arrival, Failed, RawMessage, Vanished
 from ingestd.sources.imap import ImapAccount
 from ingestd.sources.pop3 import Pop3Account
@@ -181,8 +181,8 @@ def test_no_login_is_sent_when_stls_is_stripped(server: Pop3Script) -> None:
     [
         ("PASS", b"-ERR [AUTH] me@example.org is wrong", Refused),
         ("PASS", b"-ERR me@example.org", Refused),
-        ("PASS", b"-ERR [IN-USE] me@example.org", Unavailable),
-        ("PASS", b"-ERR [LOGIN-DELAY] me@example.org", Unavailable),
+        ("PASS", b"-ERR [IN-USE] me@example.org", PutOff),
+        ("PASS", b"-ERR [LOGIN-DELAY] me@example.org", PutOff),
         ("PASS", b"-ERR [SYS/TEMP] me@example.org", Unavailable),
         ("USER", b"-ERR me@example.org", Refused),
         ("USER", b"what? me@example.org", Unavailable),
