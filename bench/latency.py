@@ -47,7 +47,7 @@ def measured(made: Site, count: int) -> Iterator[tuple[float, float]]:
         begun = imap.begin_idle(["INBOX"])
         assert begun is not None
         for number in range(count):
-            time.sleep(2 * PAUSE * random.random())  # noqa: S311 - not to fall in step with anything
+            time.sleep(2 * PAUSE * random.random())
             name = made.deliver("bob", f"bench{number}")
             delivered = time.perf_counter()
             told = heard(begun.idling)

@@ -56,6 +56,12 @@ class Access:
         meter = self.meter(account, server.host)
         return replace(server, meter=meter) if meter else server
 
+    def configure(self, config: Config) -> None:
+        """Go by *config* from now on; accounts that are others than before get new tokens."""
+        before = {account.name: account for account in self._config.accounts}
+        same = {account.name for account in config.accounts if before.get(account.name) == account}
+        self._config, self._tokens = config, {name: kept for name, kept in self._tokens.items() if name in same}
+
     def _server(self, account: Account, place: Imap, table: str) -> Server:
         if place.password is None:
             tokens = self._tokens_of(account)

@@ -27,14 +27,17 @@ from .config_values import (
     Host,
     Located,
     Name,
+    Quiet,
     Select,
     Servers,
     Since,
     Size,
     Text,
     Texts,
+    Times,
     Uri,
     Url,
+    Zone,
     at_least,
     between,
     encrypted,
@@ -42,6 +45,7 @@ from .config_values import (
     loopback,
     user,
 )
+from .cron import Cron
 
 __all__ = [
     "Account",
@@ -264,11 +268,30 @@ class Account(Table):
     after_store: AfterStore = "none"
     authserv_ids: Servers = ()
     every: Annotated[Duration, between("1s", "7d")] = timedelta(minutes=5)
-    idle: bool = True
+    cron: Times | None = None
+    timezone: Zone = "UTC"
+    quiet: Quiet = ()
+    idle: bool = Field(default_factory=lambda given: given.get("cron") is None)
     reissue: Annotated[Duration, between("1s", "20m")] = timedelta(minutes=9)
     imap: Imap = Field(examples=["[account.imap] with host, user and password"])
     oauth: OAuth | None = None
     limits: Limits = Field(default_factory=Limits)
+
+    @model_validator(mode="after")
+    def _one_rhythm(self) -> Self:
+        if self.cron is not None and "every" in self.model_fields_set:
+            raise ValueError("every: there is cron too; remove one of them")
+        return self
+
+    @property
+    def rhythm(self) -> timedelta | Cron:
+        """When it is visited, beside what its server tells."""
+        return Cron(self.cron, self.timezone) if self.cron else self.every
+
+    @property
+    def patience(self) -> timedelta:
+        """How long a connection may wait for news before a visit comes in any case."""
+        return self.reissue if self.cron else min(self.every, self.reissue)
 
     @model_validator(mode="after")
     def _one_way_in(self) -> Self:

@@ -13,11 +13,14 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import parse_qsl, unquote, urlsplit
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from . import units
 from .config_file import expanded
+from .cron import Cron
+from .quiet import Hours
 
 EMBEDDED = "embedded:"
 
@@ -69,11 +72,37 @@ def _since(value: object) -> object:
     raise ValueError('must be a date such as 2026-01-01, without quotes, or an age such as "90d"')
 
 
+def _cron(fields: str) -> str:
+    fields = " ".join(fields.split())
+    if len(fields) > 200 or fields.count(" ") != 4:
+        raise ValueError('must be minute, hour, day of month, month and day of week, e.g. "0 7-19 * * mon-fri"')
+    _ = Cron(fields).trigger
+    return fields
+
+
+def _zone(name: str) -> str:
+    try:
+        return ZoneInfo(name).key
+    except (KeyError, OSError, ValueError) as error:
+        raise ValueError(
+            'must be a time zone that this machine knows (package tzdata), e.g. "Europe/Berlin"'
+        ) from error
+
+
+def _hours(text: object) -> Hours:
+    if not isinstance(text, str):
+        raise ValueError('must be hours such as "22:00-06:00"')
+    return Hours.parse(text)
+
+
 Text = Annotated[str, AfterValidator(_text)]
 Texts = Annotated[tuple[Text, ...], BeforeValidator(_list), Field(min_length=1)]
 Servers = Annotated[tuple[Annotated[Text, AfterValidator(str.lower)], ...], BeforeValidator(_list)]
 Located = Annotated[Path, BeforeValidator(_beside_the_file)]
 Size = Annotated[int, BeforeValidator(units.size)]
+Times = Annotated[Text, AfterValidator(_cron)]
+Zone = Annotated[Text, AfterValidator(_zone)]
+Quiet = Annotated[tuple[Annotated[Hours, BeforeValidator(_hours)], ...], BeforeValidator(_list), Field(max_length=24)]
 Duration = Annotated[timedelta, BeforeValidator(units.duration)]
 Since = Annotated[date | timedelta, BeforeValidator(_since)]
 

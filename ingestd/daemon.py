@@ -117,6 +117,10 @@ class Daemon:
                 outcome.errors.append(error)
         return outcome
 
+    def configure(self, config: Config) -> None:
+        """Go by the accounts of *config* from the next visit on."""
+        self._access.configure(config)
+
     def note(self, lease: Lease, errors: Sequence[IngestError], next_try: timedelta | None = None) -> None:
         """Keep what a visit came to, for `ingestd status`; without effect when the store or the lease is gone.
 
@@ -158,4 +162,5 @@ class Daemon:
             return
         visited = [summary.mailbox for summary in outcome.summaries]
         mailboxes = list(imap.seen) if order.mailbox else visited  # others were opened before, over this connection
-        self.connections.keep(account.name, imap, mailboxes, order.wait, polled=order.wait == account.every)
+        polled = account.cron is None and order.wait == account.every
+        self.connections.keep(account.name, imap, mailboxes, order.wait, polled=polled)

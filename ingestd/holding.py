@@ -51,6 +51,10 @@ class Holding:
             daemons.leave(self._leases.database, self._leases.owner)
             self._leases.end()
 
+    def serve(self, accounts: Iterable[str]) -> None:
+        """Serve *accounts*, and no others, from the next beat on."""
+        self._accounts = frozenset(accounts)
+
     def stop(self) -> None:
         """Renew and take nothing more: what is held outlasts the end of what is under way."""
         self._stopped = True

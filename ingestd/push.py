@@ -93,7 +93,7 @@ class Push:
         return Order(
             mailbox=stay.told_of[0] if stay and narrow else None,
             limit=SLICE,
-            wait=known.trust.patience(min(account.every, account.reissue)) if account.idle else None,
+            wait=known.trust.patience(account.patience) if account.idle else None,
         )
 
     def visited(self, account: Account, stay: Stay | None, order: Order, summaries: Sequence[Summary]) -> Trust | None:

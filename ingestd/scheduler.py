@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from threading import Condition, Event, Thread
 
+from apscheduler.job import Job
 from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.base import BaseTrigger
+from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.date import DateTrigger
 from apscheduler.triggers.interval import IntervalTrigger
+
+from .cron import Cron
 
 CLOCK_EVERY = 5.0  # seconds between two looks at the clock
 CLOCK_DRIFT = 1.0  # seconds: less is no jump
@@ -72,7 +77,7 @@ class Queue:
             self._changed.notify_all()
 
 
-Again = Callable[[str, timedelta], object]  # puts an account on the queue once more, after so long
+Rhythm = timedelta | Cron  # an interval, or times of the day
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +88,37 @@ class Regularly:
     queue: Queue
 
 
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When the time of each account comes, and it is put on a queue. Safe to use from several threads."""
+
+    scheduler: BackgroundScheduler
+    queue: Queue
+
+    def add(self, account: str, rhythm: Rhythm) -> None:
+        """Let *account* come now, and then by *rhythm*, whatever it came by before."""
+        now = {"next_run_time": datetime.now(UTC)} if isinstance(rhythm, timedelta) else {}
+        self.scheduler.add_job(self.queue.put, _at(rhythm), (account,), id=account, replace_existing=True, **now)
+
+    def remove(self, account: str) -> None:
+        """Let *account* come no more."""
+        for job in (account, _again(account)):
+            with suppress(JobLookupError):
+                self.scheduler.remove_job(job)
+
+    def again(self, account: str, after: timedelta) -> None:
+        """Let *account* come once more, after so long."""
+        # Not by its name: APScheduler would import the trigger only now, when there may be no file descriptor for that.
+        due = DateTrigger(datetime.now(UTC) + after, timezone=UTC)
+        self.scheduler.add_job(self.queue.put, due, (account,), id=_again(account), replace_existing=True)
+
+
 @contextmanager
-def scheduled(every: Mapping[str, timedelta], queue: Queue, chores: Regularly | None = None) -> Iterator[Again]:
-    """Put each account on *queue* now, and then again at its interval, until the block ends; *chores* only then."""
+def scheduled(rhythms: Mapping[str, Rhythm], queue: Queue, chores: Regularly | None = None) -> Iterator[Schedule]:
+    """Put each account on *queue* now, and then again by its rhythm, until the block ends; *chores* only then.
+
+    What has times of the day comes only then.
+    """
     # Without a grace time APScheduler drops a job that is a second late: an account would silently miss its turn. One
     # thread is enough to put names on a queue.
     scheduler = BackgroundScheduler(
@@ -93,23 +126,18 @@ def scheduled(every: Mapping[str, timedelta], queue: Queue, chores: Regularly | 
         executors={"default": {"type": "threadpool", "max_workers": 1}},
         job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
     )
-    for account, interval in every.items():
-        scheduler.add_job(queue.put, _at(interval), (account,), id=account, next_run_time=datetime.now(UTC))
+    schedule = Schedule(scheduler, queue)
+    for account, rhythm in rhythms.items():
+        schedule.add(account, rhythm)
     if chores:
         for name, interval in chores.every.items():
             scheduler.add_job(chores.queue.put, _at(interval), (name,), id=f"chore {name}")
     scheduler.start()
-
-    def again(account: str, after: timedelta) -> None:
-        # Not by its name: APScheduler would import the trigger only now, when there may be no file descriptor for that.
-        due = DateTrigger(datetime.now(UTC) + after, timezone=UTC)
-        scheduler.add_job(queue.put, due, (account,), id=f"{account} again", replace_existing=True)
-
     ended = Event()
     watch = Thread(target=_watch_clock, args=(scheduler, ended), name="clock", daemon=True)
     watch.start()
     try:
-        yield again
+        yield schedule
     finally:
         ended.set()
         watch.join()
@@ -117,15 +145,27 @@ def scheduled(every: Mapping[str, timedelta], queue: Queue, chores: Regularly | 
 
 
 def _watch_clock(scheduler: BackgroundScheduler, ended: Event) -> None:
-    """Bring everything forward when the clock was set back: APScheduler would wait for the hour to come again."""
+    """Keep what is planned right when the clock jumps; it also does while the machine is suspended.
+
+    When it was set back, APScheduler would wait for the hour to come again; when it jumped ahead, for what was left.
+    """
     ahead = _ahead()
     while not ended.wait(CLOCK_EVERY):
         back = ahead - _ahead()
         if back > CLOCK_DRIFT:
             for job in scheduler.get_jobs():
                 with suppress(JobLookupError):  # its time came meanwhile, and it was to come once
-                    job.modify(next_run_time=job.next_run_time - timedelta(seconds=back))
+                    _bring_forward(job, timedelta(seconds=back))
+        elif back < -CLOCK_DRIFT:
+            scheduler.wakeup()
         ahead -= back
+
+
+def _bring_forward(job: Job, back: timedelta) -> None:
+    if isinstance(job.trigger, CronTrigger):
+        job.reschedule(job.trigger)
+    else:
+        job.modify(next_run_time=job.next_run_time - back)
 
 
 def _ahead() -> float:
@@ -133,5 +173,11 @@ def _ahead() -> float:
     return time.time() - time.monotonic()
 
 
-def _at(interval: timedelta) -> IntervalTrigger:
-    return IntervalTrigger(seconds=interval.total_seconds(), jitter=interval.total_seconds() * JITTER, timezone=UTC)
+def _again(account: str) -> str:
+    return f"{account} again"
+
+
+def _at(rhythm: Rhythm) -> BaseTrigger:
+    if isinstance(rhythm, Cron):
+        return rhythm.trigger
+    return IntervalTrigger(seconds=rhythm.total_seconds(), jitter=rhythm.total_seconds() * JITTER, timezone=UTC)

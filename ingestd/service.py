@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from threading import Event, Thread
 from types import FrameType
 
@@ -20,7 +21,9 @@ from .errors import IngestError, PutOff, StoreUnavailable
 from .holding import Holding
 from .pulse import Pulse
 from .push import SLICE, Push
-from .scheduler import Again, Queue, Regularly, scheduled
+from .quiet import quiet_for
+from .reload import Changes, reread
+from .scheduler import Queue, Regularly, Schedule, scheduled
 from .store.leases import Lease
 from .summary import Summary
 from .systemd import Notifier
@@ -37,12 +40,15 @@ log = structlog.get_logger(__name__)
 class Signals:
     """Remembers that SIGTERM or SIGINT came. Its handler takes no lock, so it can interrupt anything."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, reload: bool = False) -> None:
+        """With *reload*, SIGHUP is remembered, too; else it does what it does."""
         self.received: int | None = None
+        self.reload = False
+        self._numbers = (signal.SIGTERM, signal.SIGINT, *([signal.SIGHUP] if reload else []))
 
     @contextmanager
     def caught(self) -> Iterator[Signals]:
-        before = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
+        before = {number: signal.signal(number, self._note) for number in self._numbers}
         try:
             yield self
         finally:
@@ -57,12 +63,15 @@ class Signals:
     def wait(self, seconds: float = float("inf")) -> None:
         """Return when a signal came, or after *seconds*."""
         never = Event()
-        while self.received is None and seconds > 0:
+        while self.received is None and not self.reload and seconds > 0:
             never.wait(min(POLL, seconds))
             seconds -= POLL
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.received = number
+        if number == signal.SIGHUP:
+            self.reload = True
+        else:
+            self.received = number
 
 
 def once(config: Config, accounts: Sequence[Account], order: Order, watch: Watch, signals: Signals) -> list[Outcome]:
@@ -81,27 +90,29 @@ def once(config: Config, accounts: Sequence[Account], order: Order, watch: Watch
 def run(config: Config, signals: Signals) -> None:
     """Serve the accounts of *config* until *signals* has received one; then finish what is being stored, and return.
 
-    An unreachable store or mail server is waited for, however long. Raises Refused for what waiting does not mend.
+    An unreachable store or mail server is waited for, however long. Raises Refused for what waiting does not mend. When
+    *signals* asks for it, the configuration is read again, and its accounts are served from then on.
     Tells systemd how it goes, if that started it.
     """
     notifier = Notifier.of()
     with ExitStack() as stack:
         notifier.ready("waiting for the store")  # as ready as it can be: systemd would not wait as long as we do
-        daemon = _patiently(stack, config, signals, notifier)
-        if daemon is None:
+        begun = _patiently(stack, config, signals, notifier)
+        if begun is None:
             log.info("stopped", signal=signals.name)
             return
+        daemon, config = begun
         accounts = {account.name: account for account in config.accounts}
         queue, watcher = Queue(), Watcher()
         holding = Holding(daemon.leases, accounts, queue, watcher.store_is_back, daemon.connections.leave)
         stack.enter_context(holding.kept())
         stack.enter_context(daemon.connections.kept(queue.put))
         chores = Chores(daemon.database, Queue(), lambda: daemon.spool.stopped)
-        every = {name: account.every for name, account in accounts.items()}
-        again = stack.enter_context(scheduled(every, queue, Regularly(EVERY, chores.queue)))
+        rhythms = {name: account.rhythm for name, account in accounts.items()}
+        schedule = stack.enter_context(scheduled(rhythms, queue, Regularly(EVERY, chores.queue)))
         pulse = Pulse(lambda: daemon.spool.moved_at)
-        rounds = _Rounds(daemon, accounts, holding, queue, watcher, again, pulse, Push())
-        fetchers = [Thread(target=rounds.fetch, name=f"fetcher {n}") for n in range(min(FETCHERS, len(accounts)))]
+        rounds = _Rounds(daemon, config, accounts, holding, queue, watcher, schedule, pulse, Push())
+        fetchers = [Thread(target=rounds.fetch, name=f"fetcher {n}") for n in range(FETCHERS)]
         log.info("started", accounts=len(accounts), fetchers=len(fetchers), workers=daemon.workers.count)
         stack.enter_context(_running([Thread(target=chores.work, name="chores")], chores.queue.close))
         with _running(fetchers, rounds.end):
@@ -123,18 +134,24 @@ def _watch(rounds: _Rounds, notifier: Notifier, signals: Signals) -> None:
             notifier.alive()
         notifier.status(rounds.status)
         signals.wait(every)
+        if signals.reload:
+            signals.reload = False
+            notifier.reloading()
+            rounds.configure(reread(rounds.config))
+            notifier.ready(rounds.status)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Rounds:
     """What the fetchers do."""
 
     daemon: Daemon
+    config: Config
     accounts: dict[str, Account]
     holding: Holding
     queue: Queue
     watcher: Watcher
-    again: Again
+    schedule: Schedule
     pulse: Pulse
     push: Push
 
@@ -147,12 +164,30 @@ class _Rounds:
     def fetch(self) -> None:
         """Visit accounts as they come off the queue, until it is closed. None of them ends the others."""
         while (name := self.queue.take()) is not None:
-            lease, more = self.holding.lease(name), False
-            if lease is None:
+            account, lease, more = self.accounts.get(name), self.holding.lease(name), False
+            if account is None or lease is None:
                 self.daemon.connections.leave([name])
             elif self.watcher.ready(name):
-                more = self._due(self.accounts[name], lease)
+                more = self._due(account, lease)
             self.queue.done(name, again=more)
+
+    def configure(self, config: Config) -> None:
+        """Serve the accounts of *config* from now on. What is under way ends as it began."""
+        accounts = {account.name: account for account in config.accounts}
+        changes = Changes.between(self.accounts, accounts)
+        self.config, self.accounts = config, accounts
+        self.daemon.configure(config)
+        self.holding.serve(accounts)
+        for name in changes.removed | changes.changed:
+            self.push.forget(name)
+            self.watcher.forget(name)
+            self.schedule.remove(name)
+        self.daemon.connections.leave(changes.removed | changes.changed)
+        for name in changes.added | changes.changed:
+            self.schedule.add(name, accounts[name].rhythm)
+            self.queue.put(name)
+        counts = {"added": len(changes.added), "removed": len(changes.removed), "changed": len(changes.changed)}
+        log.info("configuration read again", accounts=len(accounts), **counts)
 
     def end(self) -> None:
         self.queue.close()
@@ -161,11 +196,18 @@ class _Rounds:
 
     def _due(self, account: Account, lease: Lease) -> bool:
         """Visit *account*, or soon; return whether there is more to do at once."""
+        if quiet := quiet_for(datetime.now(UTC), account.quiet, account.timezone):
+            self.daemon.connections.leave([account.name])
+            self.schedule.again(account.name, quiet)
+            return False
         stay = self.daemon.connections.stay(account.name)
         if rest := self.push.rest(account, stay):
-            self.again(account.name, rest)
+            self.schedule.again(account.name, rest)
             return False
-        return self._visit(account, lease, stay)
+        more = self._visit(account, lease, stay)
+        if self.accounts.get(account.name) is not account:  # the configuration was read again meanwhile
+            self.daemon.connections.leave([account.name])
+        return more
 
     def _visit(self, account: Account, lease: Lease, stay: Stay | None) -> bool:
         watch, order = LogWatch(lambda: self.pulse.beat(account.name)), self.push.order(account, stay)
@@ -191,7 +233,7 @@ class _Rounds:
             say, event = (log.info, "put off") if isinstance(failure, PutOff) else (log.warning, "not served")
             say(event, account=account.name, error=str(failure), wait_seconds=seconds)
         if errors:
-            self.again(account.name, pause)
+            self.schedule.again(account.name, pause)
         self.daemon.note(lease, errors, pause)
         self.holding.visited(account.name, errors)
 
@@ -226,12 +268,14 @@ class LogWatch:
         )
 
 
-def _patiently(stack: ExitStack, config: Config, signals: Signals, notifier: Notifier) -> Daemon | None:
+def _patiently(stack: ExitStack, config: Config, signals: Signals, notifier: Notifier) -> tuple[Daemon, Config] | None:
     """Start the daemon as soon as its store answers; return None when told to stop before."""
     failures = 0
     while signals.received is None:
+        if signals.reload:
+            signals.reload, config, failures = False, reread(config), 0
         try:
-            return stack.enter_context(opened(config))
+            return stack.enter_context(opened(config)), config
         except StoreUnavailable as error:
             failures += 1
             pause = delay([error], failures).total_seconds()

@@ -63,6 +63,13 @@ class Watcher:
                 self._for_the_store.add(account)
             return wait
 
+    def forget(self, account: str) -> None:
+        """Let *account* wait for nothing: it is another one now."""
+        with self._lock:
+            self._failures.pop(account, None)
+            self._not_before.pop(account, None)
+            self._for_the_store.discard(account)
+
     def store_is_back(self) -> list[str]:
         """Let nobody wait any longer who only waited for the store; return the accounts that did."""
         with self._lock:

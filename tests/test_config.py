@@ -11,6 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from ingestd.config import Account, Config, ConfigError, Daemon, Imap, Limits, OAuth, Secret, Store, load
+from ingestd.cron import Cron
 from ingestd.errors import Refused
 
 EXAMPLE = Path(__file__).parent.parent / "config" / "ingestd.toml"
@@ -85,6 +86,7 @@ def test_every_default_that_the_example_shows_is_the_default(write: Write) -> No
     lines = all_written().splitlines(keepends=True)
     depends = {"workers", "spool_dir", "ca_file", "token_key", "password", "imap", "oauth", "limits"}  # told in words
     lines.remove('password = { file = "/etc/ingestd/work.secret" }\n')  # there is another way in now
+    lines.remove('cron = "0 7-19 * * mon-fri"\n')  # there is `every`
 
     defaults, shown = load(EXAMPLE), load(write("".join(line for line in lines if not line.startswith("include"))))
 
@@ -186,6 +188,9 @@ def test_an_account_needs_only_a_name_and_a_login(write: Write) -> None:
         "after_store": "none",
         "authserv_ids": (),
         "every": timedelta(minutes=5),
+        "cron": None,
+        "timezone": "UTC",
+        "quiet": (),
         "idle": True,
         "reissue": timedelta(minutes=9),
         "oauth": None,
@@ -598,6 +603,46 @@ def test_the_embedded_server_takes_no_password(write: Write) -> None:
     said = mistake(write('[store]\nuri = "embedded:x"\npassword = { env = "X" }\n' + ACCOUNT + IMAP))
 
     assert said == "[store] password: the embedded server keeps one of its own; remove the key"
+
+
+# --- when
+
+RHYTHM = 'cron = "0 7-19 *  * mon-fri"\nquiet = ["22:00-06:00", "12:00-13:00"]\ntimezone = "Europe/Berlin"'
+
+
+def test_an_account_may_be_visited_at_times_of_the_day_and_left_alone_at_others(write: Write) -> None:
+    timed = account(write, RHYTHM)
+    pushed = account(write, RHYTHM + "\nidle = true")
+    usual = account(write, 'every = "1h"')
+
+    assert timed.rhythm == Cron("0 7-19 * * mon-fri", "Europe/Berlin")
+    assert [hours.begin.hour for hours in timed.quiet] == [22, 12]
+    assert (timed.idle, pushed.idle, usual.idle) == (False, True, True)
+    assert (pushed.patience, usual.patience) == (timedelta(minutes=9), timedelta(minutes=9))
+    assert usual.rhythm == timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ('cron = "0 7 * * mon"\nevery = "1h"', "every: there is cron too; remove one of them"),
+        ('cron = "0 7 * *"', "cron: must be minute, hour, day of month, month and day of week"),
+        ('cron = "0 7 * * 1-5"', "cron: name the days of the week: mon, tue"),
+        ('cron = "61 7 * * mon"', "cron: Error validating expression"),
+        ('cron = "0 7 * * someday"', "cron: "),
+        ('timezone = "Europe/Bärlin"', "timezone: must be a time zone that this machine knows"),
+        ('timezone = "../etc/passwd"', "timezone: must be a time zone that this machine knows"),
+        ('quiet = "22:00-06:00"', 'quiet: must be a list: write ["...", "..."]'),
+        ('quiet = ["22-6"]', 'quiet.0: each must be hours such as "22:00-06:00"'),
+        ('quiet = ["06:00-06:00"]', "and not the whole day"),
+        ('quiet = ["22:00-24:30"]', "each must be hours"),
+        ("quiet = [22]", "must be hours"),
+        ('reissue = "30m"', 'reissue: must be between "1s" and "20m"'),
+        ("idle = 1", "idle: must be a valid boolean"),
+    ],
+)
+def test_what_is_wrong_with_a_rhythm_is_said(write: Write, keys: str, said: str) -> None:
+    assert said in mistake(write(STORE + ACCOUNT + keys + "\n" + IMAP))
 
 
 # --- OAuth 2

@@ -16,7 +16,7 @@ MODULES = sorted(ROOT.rglob("*.py"))
 # From the bottom up; a station may import what stands below it.
 LAYERS = (
     {"throttle"},
-    {"errors", "uidset", "raw", "units", "systemd", "steps", "pulse"},
+    {"errors", "uidset", "raw", "units", "systemd", "steps", "pulse", "quiet", "cron"},
     {"message", "caps"},
     {"config_file"},
     {"config_values"},
@@ -28,7 +28,7 @@ LAYERS = (
     {"access"},
     {"workers"},
     {"archive", "visit", "holding", "chores"},
-    {"push"},
+    {"push", "reload"},
     {"daemon"},
     {"service", "check", "audit"},
     {"demo"},
@@ -47,7 +47,7 @@ HOMES = {
     "bson": {"store", "archive"},
     "mailparser": {"mime"},
     "charset_normalizer": {"mime"},
-    "apscheduler": {"scheduler"},
+    "apscheduler": {"scheduler", "cron"},
     "pydantic": {"config", "config_file", "config_values"},
     "typer": {"cli"},
     "rich": {"cli"},

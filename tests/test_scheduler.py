@@ -1,8 +1,11 @@
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from threading import Thread
 
+import pytest
+
+from ingestd.cron import Cron
 from ingestd.errors import IngestError, LeaseLost, PutOff, Refused, StoreUnavailable, Unavailable
 from ingestd.scheduler import Queue, Regularly, scheduled
 from ingestd.watcher import AFTER_REFUSAL, FIRST, LONGEST, Watcher, delay
@@ -126,3 +129,39 @@ def test_an_account_that_is_put_off_comes_back_when_it_was_told_to_and_a_little_
 
     assert delay(errors, 1, lambda: 0.0) == timedelta(hours=6)
     assert delay(errors, 50, lambda: 1.0) == timedelta(hours=6, minutes=36)
+
+
+def test_what_has_times_of_the_day_comes_then_and_not_before() -> None:
+    queue, minute = Queue(), datetime.now(UTC) + timedelta(hours=2)
+
+    with scheduled({"work": Cron(f"{minute.minute} {minute.hour} * * *")}, queue) as schedule:
+        schedule.add("home", timedelta(hours=1))
+        assert queue.take() == "home"
+        (job,) = [job for job in schedule.scheduler.get_jobs() if job.id == "work"]
+
+    assert job.next_run_time == minute.replace(second=0, microsecond=0)
+
+
+def test_an_account_can_be_added_changed_and_removed() -> None:
+    queue = Queue()
+
+    with scheduled({"work": timedelta(hours=1)}, queue) as schedule:
+        assert queue.take() == "work"
+        queue.done("work")
+        schedule.add("work", timedelta(seconds=0.05))
+        assert [queue.take(), queue.done("work"), queue.take(), queue.done("work")] == ["work", None, "work", None]
+        schedule.again("work", timedelta(hours=1))
+        schedule.remove("work")
+        schedule.remove("nobody")
+
+        assert schedule.scheduler.get_jobs() == []
+
+
+def test_times_of_the_day_are_named_by_the_clock_of_their_zone() -> None:
+    now = datetime(2026, 3, 10, 3, tzinfo=UTC)  # a Tuesday
+
+    due = Cron("0 7 * * mon", "Europe/Berlin").trigger.get_next_fire_time(None, now)
+
+    assert due == datetime(2026, 3, 16, 6, tzinfo=UTC)
+    with pytest.raises(ValueError, match="name the days"):
+        _ = Cron("0 7 * * 1").trigger

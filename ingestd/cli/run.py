@@ -15,9 +15,10 @@ def run(session: Session) -> None:
     """Keep every mailbox up to date, until SIGTERM or Ctrl-C; what is being stored is finished first.
 
     A mail server or a store that is away is waited for, and said in the log. It logs to stderr, one event a line. Run
-    it on several machines with one store, and each serves its share of the accounts.
+    it on several machines with one store, and each serves its share of the accounts. SIGHUP has it read its
+    configuration again.
     """
     from ..service import Signals, run
 
-    with Signals().caught() as signals:
+    with Signals(reload=True).caught() as signals:
         run(session.config, signals)
