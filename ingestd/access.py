@@ -8,12 +8,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .caps import Caps
-from .config import Account, Config, Imap, OAuth, Secret
+from .config import Account, Config, Imap, OAuth, Pop3, Secret
 from .errors import Refused
 from .governor import Governor, Meter
 from .sources.credentials import SecretReference
 from .sources.imap import ImapAccount, Server
 from .sources.oauth_presets import PRESETS, Preset
+from .sources.pop3 import Pop3Account
 from .store.logins import Shelf
 
 if TYPE_CHECKING:
@@ -39,7 +40,15 @@ class Access:
 
     def imap(self, account: Account) -> ImapAccount:
         """The connection to the IMAP server of *account*, not yet made. Raises Refused when the extra is missing."""
+        if account.imap is None:
+            raise Refused(f"account {account.name}: is read over POP3; add [account.imap] for this")
         return ImapAccount(account.name, self._metered(account, self._server(account, account.imap, "account.imap")))
+
+    def pop3(self, account: Account) -> Pop3Account:
+        """The connection to the POP3 server of *account*, not yet made. Raises Refused as `imap` does."""
+        if account.pop3 is None:
+            raise Refused(f"account {account.name}: has no POP3 server; add [account.pop3]")
+        return Pop3Account(account.name, self._metered(account, self._server(account, account.pop3, "account.pop3")))
 
     def meter(self, account: Account, host: str) -> Meter | None:
         """What counts what *account* uses of the provider of *host*; None where nobody counts."""
@@ -62,22 +71,16 @@ class Access:
         same = {account.name for account in config.accounts if before.get(account.name) == account}
         self._config, self._tokens = config, {name: kept for name, kept in self._tokens.items() if name in same}
 
-    def _server(self, account: Account, place: Imap, table: str) -> Server:
-        if place.password is None:
+    def _server(self, account: Account, place: Imap | Pop3, table: str) -> Server:
+        user, where = place.user or account.user, (place.host, place.port, place.tls)
+        named, asked = place.password, table
+        if named is None and account.imap is not None:
+            named, asked = account.imap.password, "account.imap"
+        if named is None:
             tokens = self._tokens_of(account)
-            return Server(
-                place.host,
-                place.port,
-                place.tls,
-                place.user,
-                tokens,
-                place.ca_file,
-                table=table,
-                rejected=tokens.rejected,
-            )
-        password = secret(place.password, f"account {account.name}: {table}.password")
-        kept = f" in {reference(place.password)}"
-        return Server(place.host, place.port, place.tls, place.user, password, place.ca_file, kept, table=table)
+            return Server(*where, user, tokens, place.ca_file, table=table, rejected=tokens.rejected)
+        password = secret(named, f"account {account.name}: {asked}.password")
+        return Server(*where, user, password, place.ca_file, f" in {reference(named)}", table=table)
 
     def _tokens_of(self, account: Account) -> Tokens:
         if account.name not in self._tokens:

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from .message import Metadata, Removal
 from .store.ledger import Ledger
+from .store.maildrop_ledger import MaildropLedger
 from .store.removals import Held, removes
 from .uidset import UIDSet
 
@@ -55,7 +56,7 @@ class Told:
 
 
 def acknowledge(
-    mailbox: Server, ledger: Ledger, proof: Proof, action: str | None, tried: UIDSet = NONE
+    mailbox: Server, ledger: Ledger | MaildropLedger, proof: Proof, action: str | None, tried: UIDSet = NONE
 ) -> Generator[Told, None, UIDSet]:
     """Do *action* on the server to what is stored, as far as it was asked for then and is not done, nor *tried*.
 
@@ -73,7 +74,7 @@ def acknowledge(
     return uids
 
 
-def settle(mailbox: Server, ledger: Ledger, present: UIDSet) -> Iterator[Told]:
+def settle(mailbox: Server, ledger: Ledger | MaildropLedger, present: UIDSet) -> Iterator[Told]:
     """Find out what became of the messages that a pass was removing when it died. *present* are there still."""
     begun = ledger.removals_begun()
     if not begun:
@@ -88,7 +89,7 @@ def settle(mailbox: Server, ledger: Ledger, present: UIDSet) -> Iterator[Told]:
             yield Told(action, len(removed))
 
 
-def _remove(mailbox: Server, ledger: Ledger, proof: Proof, held: Sequence[Held], action: str) -> Told:
+def _remove(mailbox: Server, ledger: Ledger | MaildropLedger, proof: Proof, held: Sequence[Held], action: str) -> Told:
     proven = proof.proven({each.receipt.message: each.receipt.sha256 for each in held})
     known = {each.uid: each.metadata for each in held if each.receipt.message in proven}
     done = mailbox.remove(known, action, ledger.removing) if known else NOTHING

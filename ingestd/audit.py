@@ -10,6 +10,7 @@ from .access import Access
 from .archive import places
 from .archive.accounting import Accounting, Server, account_for
 from .archive.finding import Finding
+from .archive.maildrop_accounting import account_for_maildrop
 from .config import Account
 from .errors import IngestError, Refused, StoreUnavailable
 from .sources.imap import ImapAccount
@@ -27,7 +28,11 @@ def audit(access: Access, database: Database[Document], account: Account) -> tup
     found: dict[str, Accounting] = {}
     findings: list[Finding] = []
     try:
-        accounts.check_binding(database, account.name, account.imap.host, account.imap.user)
+        accounts.check_binding(database, account.name, account.host, account.user)
+        if account.imap is None:
+            with access.pop3(account) as pop3:
+                found["INBOX"] = account_for_maildrop(database, account.name, pop3.listing)
+            return list(found.values()), findings
         with access.imap(account) as imap:
             served = matched(imap, account, Order())
             for mailbox in dict.fromkeys((*served, *places.mailboxes(database, account.name))):

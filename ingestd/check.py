@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from . import maildrop, maildrop_visit
 from .access import Access
 from .config import Account
 from .errors import IngestError, Refused, StoreUnavailable
@@ -38,18 +39,34 @@ def examine(access: Access, account: Account, order: Order) -> Finding:
     finding.warnings.extend(_warnings(account))
     try:
         if database is not None:
-            accounts.check_binding(database, account.name, account.imap.host, account.imap.user)
-        with access.visit(account, account.imap.host), access.imap(account) as imap:
-            finding.capabilities.extend(imap.capabilities)
-            finding.mailboxes.extend(matched(imap, account, order))
-            if database is not None:
-                finding.previews.extend(preview(database, account, imap, order))
-            finding.errors.extend(_refusals(imap, account, finding.mailboxes))
+            accounts.check_binding(database, account.name, account.host, account.user)
+        if account.imap is not None:
+            _examine_imap(access, account, order, finding)
+        else:
+            _examine_pop3(access, account, order, finding)
     except StoreUnavailable:
         raise
     except IngestError as error:
         finding.errors.append(error)
     return finding
+
+
+def _examine_imap(access: Access, account: Account, order: Order, finding: Finding) -> None:
+    with access.visit(account, account.host), access.imap(account) as imap:
+        finding.capabilities.extend(imap.capabilities)
+        finding.mailboxes.extend(matched(imap, account, order))
+        if access.database is not None:
+            finding.previews.extend(preview(access.database, account, imap, order))
+        finding.errors.extend(_refusals(imap, account, finding.mailboxes))
+
+
+def _examine_pop3(access: Access, account: Account, order: Order, finding: Finding) -> None:
+    maildrop_visit.check_order(account, order)
+    with access.visit(account, account.host), access.pop3(account) as pop3:
+        finding.capabilities.extend(sorted(pop3.offered))
+        finding.mailboxes.append(maildrop.NAME)
+        if access.database is not None:
+            finding.previews.append(maildrop_visit.preview(access.database, account, pop3, order))
 
 
 def _refusals(imap: ImapAccount, account: Account, names: list[str]) -> Iterator[Refused]:
@@ -65,5 +82,8 @@ def _refusals(imap: ImapAccount, account: Account, names: list[str]) -> Iterator
 
 
 def _warnings(account: Account) -> Iterator[str]:
-    if account.imap.exposed:
-        yield f'imap.tls = "none": the password and all mail of {account.name} travel where others can read them'
+    for table, server in (("imap", account.imap), ("pop3", account.pop3)):
+        if server is not None and server.exposed:
+            yield f'{table}.tls = "none": the password and all mail of {account.name} travel where others can read them'
+    if account.pop3 is not None:
+        yield "many POP3 servers mark as read for all mail programs what is fetched over POP3; nothing can prevent that"

@@ -55,6 +55,7 @@ __all__ = [
     "Imap",
     "Limits",
     "OAuth",
+    "Pop3",
     "Secret",
     "Store",
     "load",
@@ -64,6 +65,7 @@ __all__ = [
 STORE_PASSWORD = "INGESTD_STORE_PASSWORD"  # noqa: S105 - the name of a variable
 TABLES = ("include", "store", "daemon", "account")
 PORTS = {"implicit": 993, "starttls": 143, "none": 143}
+POP3_PORTS = {"implicit": 995, "starttls": 110, "none": 110}
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,15 +236,12 @@ class OAuth(Table):
         return self
 
 
-class Imap(Table):
-    """An IMAP server, and who we are there."""
+class MailServer(Table):
+    """How to reach a mail server."""
 
-    host: Host = Field(examples=['host = "imap.example.org"'])
+    host: Host
     tls: Literal["implicit", "starttls", "none"] = "implicit"
-    port: int = Field(default_factory=lambda given: PORTS[given.get("tls", "implicit")], ge=1, le=65535)
     ca_file: Located | None = None
-    user: Text = Field(examples=['user = "me@example.org"'])
-    password: Secret | None = None
 
     @property
     def exposed(self) -> bool:
@@ -256,6 +255,24 @@ class Limits(Table):
     connections: int | None = Field(default=None, ge=1, le=1000)
     bytes_a_day: Annotated[Size, at_least("1MiB")] | None = None
     logins_an_hour: int | None = Field(default=None, ge=1, le=3600)
+
+
+class Imap(MailServer):
+    """An IMAP server, and who we are there."""
+
+    host: Host = Field(examples=['host = "imap.example.org"'])
+    port: int = Field(default_factory=lambda given: PORTS[given.get("tls", "implicit")], ge=1, le=65535)
+    user: Text = Field(examples=['user = "me@example.org"'])
+    password: Secret | None = None
+
+
+class Pop3(MailServer):
+    """A POP3 server. Where there is [account.imap] too, user and password are those, unless they stand here."""
+
+    host: Host = Field(examples=['host = "pop.example.org"'])
+    port: int = Field(default_factory=lambda given: POP3_PORTS[given.get("tls", "implicit")], ge=1, le=65535)
+    user: Text | None = None
+    password: Secret | None = None
 
 
 class Account(Table):
@@ -273,7 +290,8 @@ class Account(Table):
     quiet: Quiet = ()
     idle: bool = Field(default_factory=lambda given: given.get("cron") is None)
     reissue: Annotated[Duration, between("1s", "20m")] = timedelta(minutes=9)
-    imap: Imap = Field(examples=["[account.imap] with host, user and password"])
+    imap: Imap | None = None
+    pop3: Pop3 | None = None
     oauth: OAuth | None = None
     limits: Limits = Field(default_factory=Limits)
 
@@ -295,12 +313,43 @@ class Account(Table):
 
     @model_validator(mode="after")
     def _one_way_in(self) -> Self:
-        if self.imap.password is None and self.oauth is None:
+        if self.imap is None and self.pop3 is None:
+            raise ValueError("imap: missing; add [account.imap] with host, user and password (or [account.pop3])")
+        table, server = ("imap", self.imap) if self.imap else ("pop3", self.pop3)
+        if not self.user:
+            raise ValueError(f'{table}.user: missing; add user = "me@example.org"')
+        if server and server.password is None and self.oauth is None:
             example = 'password = { file = "/etc/ingestd/work.secret" }'
-            raise ValueError(f"imap.password: missing; add {example} to [account.imap], or a table [account.oauth]")
-        if self.imap.password is not None and self.oauth is not None:
-            raise ValueError("imap.password: there is [account.oauth] too; remove one of them")
+            where = f"[account.{table}], or a table [account.oauth]"
+            raise ValueError(f"{table}.password: missing; add {example} to {where}")
+        for name, given in (("imap", self.imap), ("pop3", self.pop3)):
+            if given and given.password is not None and self.oauth is not None:
+                raise ValueError(f"{name}.password: there is [account.oauth] too; remove one of them")
         return self
+
+    @model_validator(mode="after")
+    def _what_pop3_can_do(self) -> Self:
+        if self.imap is not None:
+            return self
+        if self.mailboxes != ("INBOX",):
+            raise ValueError("mailboxes: over POP3 there is only the INBOX; remove the key, or add [account.imap]")
+        if "select" in self.model_fields_set and self.select != "all":
+            raise ValueError('select: over POP3 nothing says what is unread; write "all", or add [account.imap]')
+        if self.after_store not in ("none", "delete"):
+            raise ValueError('after_store: over POP3 only "none" and "delete"; change it, or add [account.imap]')
+        return self
+
+    @property
+    def host(self) -> str:
+        """The server that the name of the account stands for."""
+        server = self.imap or self.pop3
+        assert server is not None  # there is one of them
+        return server.host
+
+    @property
+    def user(self) -> str:
+        """Who we are there."""
+        return (self.imap.user if self.imap else self.pop3 and self.pop3.user) or ""
 
 
 # --- from what was written to tables

@@ -25,9 +25,6 @@ SIZE_LIMIT = 4 << 20  # bytes of one file
 SHOWN = 20  # mistakes told at once
 LINE_LIMIT = 1000  # characters of one
 
-# Keys of later versions: refused by name, since a key that is read and not obeyed is a lie.
-LATER = frozenset({"pop3"})
-
 
 class ConfigError(Refused):
     """The configuration cannot be used. One line a mistake, each naming the file, the key and the mend."""
@@ -141,8 +138,6 @@ def mistakes(table: str, written: Written, error: ValidationError, model: type[B
 
 def unknown(key: str, known: Iterable[str]) -> str:
     """Say that *key* is not one of *known*, and which of them was probably meant."""
-    if key in LATER:
-        return "not supported by this version; remove it"
     near = get_close_matches(key, known, n=1)
     return f'unknown key; did you mean "{near[0]}"?' if near else f"unknown key; known are {', '.join(known)}"
 

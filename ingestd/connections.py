@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from threading import Lock
 from time import monotonic
+from typing import TypeVar
 
 import structlog
 
@@ -19,7 +20,10 @@ from .errors import IngestError
 from .sources.idle import WaitingRoom, Why
 from .sources.imap import ImapAccount
 from .sources.imap_idle import Idling, still_there
+from .sources.pop3 import Pop3Account
 from .sources.wire import Broken
+
+Login = TypeVar("Login", ImapAccount, Pop3Account)
 
 LOGOUT = b"bye LOGOUT\r\n"
 GOODBYE = b"DONE\r\n" + LOGOUT
@@ -58,7 +62,7 @@ class Connections:
         self._clock = clock
         self._room: WaitingRoom | None = None
         self._ask: Callable[[str], object] = lambda _: None
-        self._open: dict[ImapAccount, float] = {}  # and when each was made
+        self._open: dict[ImapAccount | Pop3Account, float] = {}  # and when each was made
         self._kept: dict[str, _Kept] = {}
         self._lock = Lock()
         self._stopped = False
@@ -93,6 +97,18 @@ class Connections:
             raise
         if (kept := self._kept.get(name)) is None or kept.imap is not imap:
             self._closed(imap)
+
+    @contextmanager
+    def maildrop(self, pop3: Pop3Account) -> Iterator[Pop3Account]:
+        """Give *pop3*, logged in, until the block ends: it is never kept, since it locks others out."""
+        self._entered(pop3)
+        try:
+            yield pop3
+        except BaseException:
+            pop3.drop()
+            raise
+        finally:
+            self._closed(pop3)
 
     def keep(
         self, name: str, imap: ImapAccount, mailboxes: Sequence[str], patience: timedelta, *, polled: bool
@@ -142,8 +158,8 @@ class Connections:
         with self._lock:
             self._stopped = True
             opened = list(self._open)
-        for imap in opened:
-            imap.abort()
+        for each in opened:
+            each.abort()
 
     def __len__(self) -> int:
         """How many wait for news."""
@@ -182,18 +198,18 @@ class Connections:
                 self._room.claim(name)
             return kept
 
-    def _entered(self, imap: ImapAccount) -> ImapAccount:
+    def _entered(self, made: Login) -> Login:
         with self._lock:
-            self._open[imap] = self._clock()
+            self._open[made] = self._clock()
             if self._stopped:
-                imap.abort()
+                made.abort()
         try:
-            return imap.__enter__()
+            return made.__enter__()
         except BaseException:
-            self._closed(imap)
+            self._closed(made)
             raise
 
-    def _closed(self, imap: ImapAccount) -> None:
-        imap.__exit__()
+    def _closed(self, made: ImapAccount | Pop3Account) -> None:
+        made.__exit__()
         with self._lock:
-            del self._open[imap]
+            del self._open[made]

@@ -11,6 +11,7 @@ from typing import Any
 
 from pymongo.database import Database
 
+from . import maildrop_visit
 from .access import Access, secret
 from .config import Account, Config
 from .connections import Connections
@@ -100,14 +101,21 @@ class Daemon:
         outcome = Outcome(account.name)
         try:
             lease.check()
-            host, user = account.imap.host, account.imap.user
-            accounts.check_binding(self.database, account.name, host, user)
+            accounts.check_binding(self.database, account.name, account.host, account.user)
             visit = self.visit(account, lease)  # before the server is asked: it closes the log to a holder before us
+            if account.imap is None:
+                with (
+                    self._access.visit(account, account.host),
+                    self.connections.maildrop(self._access.pop3(account)) as pop3,
+                ):
+                    accounts.bind(self.database, lease, account.host, account.user)
+                    maildrop_visit.serve(visit, pop3, order, watch, outcome)
+                return outcome
             with (
-                self._access.visit(account, host),
+                self._access.visit(account, account.host),
                 self.connections.visiting(account.name, lambda: self._access.imap(account)) as imap,
             ):
-                accounts.bind(self.database, lease, host, user)
+                accounts.bind(self.database, lease, account.host, account.user)
                 visit.all_mailboxes(imap, order, watch, outcome)
                 self._keep(imap, account, order, outcome)
         except StoreUnavailable:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from .errors import Unavailable
 from .raw import Content, Raw
@@ -39,6 +39,11 @@ class Place:
     def of_maildrop(cls, account: str, uidl: str) -> Place:
         """The place of a message in the POP3 maildrop of *account*, which holds what IMAP calls the INBOX."""
         return cls(account, "INBOX", 0, 0, 0, uidl)
+
+    @classmethod
+    def parsed_maildrop(cls, account: str, id_: str) -> Place:
+        """The place in the maildrop of *account* whose `id` that is."""
+        return cls.of_maildrop(account, unquote(id_.removeprefix(f"pop3://{account}/;UIDL=")))
 
     @property
     def id(self) -> str:
@@ -71,6 +76,14 @@ class Listed:
     number: int  # means something only within the session
     uidl: str  # its unique-id, made distinct where a server gives one to several
     size_bytes: int | None  # a claim
+
+
+@dataclass(frozen=True, slots=True)
+class Ages:
+    """Numbers of a listing, by whether their messages came since some time. What is in neither was not looked at."""
+
+    recent: UIDSet
+    older: UIDSet
 
 
 # --- as it arrives

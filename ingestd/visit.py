@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -15,7 +15,7 @@ from pymongo.database import Database
 from .acknowledge import Told
 from .config import Account
 from .errors import IngestError, Refused
-from .ingest import Plan, Source, Wanted, choose, ingest, planned
+from .ingest import Plan, Source, Stored, Wanted, choose, ingest, planned
 from .sources.imap import ImapAccount, ImapMailbox
 from .spool import Spool
 from .store import mailboxes, placements
@@ -88,19 +88,30 @@ class Visit:
                 outcome.errors.append(error)
                 continue
             outcome.summaries.append(self.one_mailbox(mailbox, order, watch))
-            outcome.errors.extend(_unproven(outcome.summaries[-1]))
+            outcome.errors.extend(unproven(outcome.summaries[-1]))
 
     def one_mailbox(self, mailbox: Source, order: Order, watch: Watch) -> Summary:
         """Make a pass over *mailbox*, and remember how it went."""
-        started_at, started = datetime.now(UTC), monotonic()
-        summary = Summary(self.account.name, mailbox.name, after_store(self.account))
         ledger = Ledger(self.database, self.lease, self.seals, remembered(self.database, self.account, mailbox))
         sink = Sink(self.workers, terms(self.account))
-        with closing(ingest(mailbox, ledger, sink, self.spool, wanted(self.account, order))) as steps:
+        steps = ingest(mailbox, ledger, sink, self.spool, wanted(self.account, order))
+        return self.watched(mailbox.name, steps, watch, ledger.finish)
+
+    def watched(
+        self,
+        mailbox: str,
+        steps: Generator[Plan | Stored | Told],
+        watch: Watch,
+        finish: Callable[[Document], None],
+    ) -> Summary:
+        """Go through the *steps* of a pass, telling *watch*; *finish* it with its summary."""
+        started_at, started = datetime.now(UTC), monotonic()
+        summary = Summary(self.account.name, mailbox, after_store(self.account))
+        with closing(steps):
             for step in steps:
                 if isinstance(step, Plan):
                     summary.begin(step)
-                    watch.began(self.account.name, mailbox.name, len(step.due))
+                    watch.began(self.account.name, mailbox, len(step.due))
                 elif isinstance(step, Told):
                     summary.tell(step)
                     log.info("removed", mailbox=summary.name, action=step.action, messages=step.removed)
@@ -110,7 +121,7 @@ class Visit:
                     summary.add(step)
                     watch.advanced(len(step.batch), sum(receipt.size_bytes for receipt in step.receipts))
         summary.seconds = monotonic() - started
-        ledger.finish(summary.document(started_at, datetime.now(UTC)))
+        finish(summary.document(started_at, datetime.now(UTC)))
         watch.ended(summary)
         return summary
 
@@ -122,7 +133,8 @@ class Visit:
         return mailbox
 
 
-def _unproven(summary: Summary) -> Iterator[Refused]:
+def unproven(summary: Summary) -> Iterator[Refused]:
+    """Yield what a person has to look into after a pass."""
     if summary.unproven:
         yield Refused(
             f"mailbox {summary.name}: {summary.unproven:,} of its messages stay on the server, since the store does not"

@@ -8,10 +8,12 @@ from hashlib import sha256
 from typing import Self
 
 from ingestd.message import (
+    Ages,
     Arrival,
     Failed,
     Kept,
     LeftOut,
+    Listed,
     Metadata,
     Numbers,
     Place,
@@ -183,3 +185,75 @@ class ListMailbox:
 
     def abort(self) -> None:
         self.aborted = True
+
+
+class ListMaildrop:
+    """A POP3 maildrop in memory: `listing` is what a session was told, and `messages` what there is by now.
+
+    A message is bytes, or None for one whose bytes the server will not give.
+    """
+
+    account = "work"
+
+    def __init__(self, messages: dict[str, bytes | None]) -> None:
+        self.messages = messages
+        self.dates = dict.fromkeys(messages, NOON)
+        self.fetched: list[str] = []
+        self.sizes: dict[str, int] = {}  # what it says where that is not the truth
+        self.keeps: set[str] = set()  # what it does not delete, whatever it says
+        self.before_each: Callable[[str], None] = lambda uidl: None
+        self.opened()
+
+    def opened(self) -> Self:
+        self.listing = tuple(
+            Listed(number, uidl, self.sizes.get(uidl, None if body is None else len(body)))
+            for number, (uidl, body) in enumerate(self.messages.items(), 1)
+        )
+        return self
+
+    def deliver(self, uidl: str, content: bytes | None) -> None:
+        self.messages[uidl], self.dates[uidl] = content, NOON
+
+    def ages(self, among: UIDSet, since: datetime, limit: int | None = None) -> Ages:
+        came = [each for each in reversed(self.listing) if each.number in among]
+        recent = [each.number for each in came if self.dates[each.uidl] >= since][:limit]
+        older = [each.number for each in came if self.dates[each.uidl] < since]
+        return Ages(UIDSet.of(recent), UIDSet.of(older))
+
+    def fetch(self, numbers: UIDSet, lane: Lane) -> Iterator[Arrival]:
+        for listed in self._of(numbers):
+            self.before_each(listed.uidl)
+            place = Place.of_maildrop(self.account, listed.uidl)
+            if listed.uidl not in self.messages:
+                yield Vanished(place)
+            elif (content := self.messages[listed.uidl]) is None:
+                yield Failed(place, "the server said -ERR", server_size_bytes=listed.size_bytes)
+            else:
+                writer = lane.reserve(len(content))
+                assert writer is not None
+                writer.write(content)
+                self.fetched.append(listed.uidl)
+                yield RawMessage(place, *writer.keep(), None, via="pop3", server_size_bytes=listed.size_bytes)
+
+    def look(self, uids: UIDSet) -> dict[int, Metadata]:
+        return {each.number: Metadata(each.number, size_bytes=each.size_bytes) for each in self._of(uids)}
+
+    def acknowledge(self, uids: UIDSet, action: str) -> None:
+        raise NotImplementedError("nothing can be marked over POP3")
+
+    def remove(self, known: Mapping[int, Metadata], action: str, announce: Callable[[UIDSet], None]) -> Removal:
+        there = [each for each in self._of(UIDSet.of(known)) if each.uidl in self.messages]
+        same = [each for each in there if known[each.number].size_bytes == each.size_bytes]
+        announce(UIDSet.of(each.number for each in same))
+        for each in same:
+            if each.uidl not in self.keeps:
+                del self.messages[each.uidl]
+        left = UIDSet.of(each.number for each in same if each.uidl in self.messages)
+        numbers, found = UIDSet.of(each.number for each in same), UIDSet.of(each.number for each in there)
+        return Removal(numbers - left, left, found - numbers, UIDSet.of(known) - found)
+
+    def abort(self) -> None:
+        """Nothing to do: this ends by itself."""
+
+    def _of(self, numbers: UIDSet) -> list[Listed]:
+        return [each for each in self.listing if each.number in numbers]

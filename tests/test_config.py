@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from ingestd.config import Account, Config, ConfigError, Daemon, Imap, Limits, OAuth, Secret, Store, load
+from ingestd.config import Account, Config, ConfigError, Daemon, Imap, Limits, OAuth, Pop3, Secret, Store, load
 from ingestd.cron import Cron
 from ingestd.errors import Refused
 
@@ -61,6 +61,7 @@ def tables(tree: dict[str, Any]) -> list[tuple[type[BaseModel], dict[str, Any]]]
         (Daemon, tree["daemon"]),
         (Account, account),
         (Imap, account["imap"]),
+        (Pop3, account["pop3"]),
         (OAuth, account["oauth"]),
         (Limits, account["limits"]),
     ]
@@ -84,11 +85,12 @@ def test_the_example_shows_every_key_and_no_other() -> None:
 
 def test_every_default_that_the_example_shows_is_the_default(write: Write) -> None:
     lines = all_written().splitlines(keepends=True)
-    depends = {"workers", "spool_dir", "ca_file", "token_key", "password", "imap", "oauth", "limits"}  # told in words
-    lines.remove('password = { file = "/etc/ingestd/work.secret" }\n')  # there is another way in now
-    lines.remove('cron = "0 7-19 * * mon-fri"\n')  # there is `every`
+    depends = {"workers", "spool_dir", "ca_file", "token_key", "password"}  # told in words
+    depends |= {"imap", "pop3", "oauth", "limits"}
+    # There is another way in, and there is `every`.
+    instead = ("include", 'password = { file = "/etc/ingestd/work.secret" }', 'cron = "0 7-19 * * mon-fri"')
 
-    defaults, shown = load(EXAMPLE), load(write("".join(line for line in lines if not line.startswith("include"))))
+    defaults, shown = load(EXAMPLE), load(write("".join(line for line in lines if not line.startswith(instead))))
 
     for default, written in zip(parts(defaults), parts(shown), strict=True):
         assert default.model_dump(exclude=depends) == written.model_dump(exclude=depends)
@@ -193,6 +195,7 @@ def test_an_account_needs_only_a_name_and_a_login(write: Write) -> None:
         "quiet": (),
         "idle": True,
         "reissue": timedelta(minutes=9),
+        "pop3": None,
         "oauth": None,
         "limits": {"connections": None, "bytes_a_day": None, "logins_an_hour": None},
     }
@@ -279,13 +282,6 @@ def test_after_store_may_be(write: Write, action: str) -> None:
 )
 def test_after_store_may_not_be(write: Write, action: str) -> None:
     assert mistake(write(f"{STORE}{ACCOUNT}after_store = '{action}'\n{IMAP}")).startswith("[[account]] after_store: ")
-
-
-@pytest.mark.parametrize("keys", ["[account.pop3]\nhost = 'a'"])
-def test_what_comes_later_is_refused_rather_than_ignored(write: Write, keys: str) -> None:
-    said = mistake(write(f"{STORE}{ACCOUNT}{keys}\n{IMAP}"))
-
-    assert "not supported by this version" in said
 
 
 def test_sizes_are_bytes(write: Write) -> None:
@@ -380,7 +376,11 @@ def test_a_mistyped_table_is_told(write: Write) -> None:
     [
         (ACCOUNT + IMAP, '[store] uri: missing; add uri = "mongodb://db.example.org/mail?tls=true"'),
         (STORE, "no account; add [[account]] with a name, and [account.imap] with host, user and password"),
-        (STORE + ACCOUNT, '[account.imap] missing; add [account.imap] with host, user and password (account "work")'),
+        (
+            STORE + ACCOUNT,
+            "[[account]] imap: missing; add [account.imap] with host, user and password (or [account.pop3])"
+            ' (account "work")',
+        ),
         (STORE + "[account]\nname = 'work'", "account: must be a list of tables; write [[account]], with two brackets"),
         ("store = 3\n" + ACCOUNT + IMAP, "[store] must be a table"),
         ("account = [3]\n" + STORE, "[[account]] must be a table"),
@@ -643,6 +643,39 @@ def test_an_account_may_be_visited_at_times_of_the_day_and_left_alone_at_others(
 )
 def test_what_is_wrong_with_a_rhythm_is_said(write: Write, keys: str, said: str) -> None:
     assert said in mistake(write(STORE + ACCOUNT + keys + "\n" + IMAP))
+
+
+# --- POP3
+
+POP3 = '[account.pop3]\nhost = "pop.example.org"\nuser = "me"\npassword = { env = "X" }\n'
+
+
+def test_an_account_may_have_pop3_alone(write: Write) -> None:
+    read = load(write(STORE + ACCOUNT + 'after_store = "delete"\n' + POP3)).accounts[0]
+
+    assert (read.imap, read.host, read.user) == (None, "pop.example.org", "me")
+    assert read.pop3 is not None
+    assert (read.pop3.port, read.pop3.tls) == (995, "implicit")
+
+
+def test_beside_imap_the_user_and_password_of_that_serve(write: Write) -> None:
+    read = load(write(STORE + ACCOUNT + IMAP + '[account.pop3]\nhost = "pop.example.org"\n')).accounts[0]
+
+    assert (read.host, read.user) == ("imap.example.org", "me")
+
+
+@pytest.mark.parametrize(
+    ("keys", "pop3", "said"),
+    [
+        ('mailboxes = ["INBOX", "Sent"]', POP3, "mailboxes: over POP3 there is only the INBOX"),
+        ('select = "unseen"', POP3, "select: over POP3 nothing says what is unread"),
+        ('after_store = "seen"', POP3, 'after_store: over POP3 only "none" and "delete"'),
+        ("", POP3.replace('user = "me"\n', ""), "pop3.user: missing"),
+        ("", POP3.replace('password = { env = "X" }\n', ""), "pop3.password: missing"),
+    ],
+)
+def test_what_pop3_alone_cannot_do_is_refused(write: Write, keys: str, pop3: str, said: str) -> None:
+    assert said in mistake(write(f"{STORE}{ACCOUNT}{keys}\n{pop3}"))
 
 
 # --- OAuth 2

@@ -24,10 +24,12 @@ LAYERS = (
     {"sources", "store"},
     {"candidates", "flags", "reconcile", "acknowledge"},
     {"ingest"},
+    {"maildrop"},
     {"pool", "watcher", "scheduler", "summary", "shares", "governor", "connections"},
     {"access"},
     {"workers"},
     {"archive", "visit", "holding", "chores"},
+    {"maildrop_visit"},
     {"push", "reload"},
     {"daemon"},
     {"service", "check", "audit"},
@@ -53,7 +55,8 @@ HOMES = {
     "rich": {"cli"},
 }
 # These may name pymongo's Database in a signature.
-TYPES_ONLY = {"access", "governor", "workers", "chores", "daemon", "visit", "check", "audit", "demo", "cli"}
+TYPES_ONLY = {"access", "governor", "workers", "chores", "daemon", "visit", "maildrop_visit", "check", "audit", "demo"}
+TYPES_ONLY |= {"cli"}
 
 
 def imported(path: Path) -> Iterator[str]:

@@ -61,7 +61,8 @@ class Ledger:
 
     @property
     def any(self) -> bool:
-        return bool(self.epochs or self.maildrop or self.contradictory)
+        """Whether there are any that a pass over the mailbox itself has written."""
+        return bool(self.epochs or self.contradictory)
 
 
 def ledger(database: Database[Document], account: str, mailbox: str) -> Ledger:

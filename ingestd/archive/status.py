@@ -11,6 +11,7 @@ from typing import Any
 from pymongo.database import Database
 
 from ..store.database import translated
+from ..store.maildrop_places import epoch
 from ..store.memory import BELIEVED
 from ..uidset import UIDSet
 
@@ -113,7 +114,10 @@ def accounts(database: Database[Document]) -> Iterator[AccountStatus]:
                 untold=_untold(found["push"]) if "push" in found else None,
                 put_off=tuple(held.get(found["_id"], ())),
                 messages=database.messages.count_documents({"account": found["_id"]}),
-                mailboxes=tuple(map(_mailbox, database.mailboxes.find({"account": found["_id"]}).sort("_id"))),
+                mailboxes=(
+                    *map(_mailbox, database.mailboxes.find({"account": found["_id"]}).sort("_id")),
+                    *([_maildrop(database, found)] if found.get("maildrop") else []),
+                ),
             )
 
 
@@ -164,3 +168,15 @@ def _disappeared(absent: Document) -> dict[str, Any]:
     since = absent.get("suspended_at")
     believed_at = since + BELIEVED if since else None
     return {"disappeared": len(UIDSet.parse(absent.get("suspended", ""))), "believed_at": believed_at}
+
+
+def _maildrop(database: Database[Document], found: Document) -> MailboxStatus:
+    last = found["maildrop"]["last_pass"] or {}
+    finished = {**epoch(found["_id"]).filter, "state": {"$in": ["stored", "quarantined", "vanished"]}}
+    return MailboxStatus(
+        mailbox="INBOX (POP3)",
+        done=database.placements.count_documents(finished),
+        to_do=last.get("remaining", 0),
+        left_out=sum(last.get("left_out", {}).values()),
+        last_pass=last.get("finished_at"),
+    )

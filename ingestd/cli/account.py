@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ..errors import Refused
 from .choice import chosen
 from .command import KEEP, Session, command
 
@@ -36,6 +37,11 @@ def rebind(session: Session, name: Name, dry_run: DryRun = False) -> None:
     from ..store.owner import Owner
 
     (account,), _ = chosen(session.config, name)
+    if account.imap is None:
+        raise Refused(
+            f"account {name}: over POP3 messages are told apart by ids that mean nothing on another server;"
+            " give the new one a name of its own"
+        )
     host, user = account.imap.host, account.imap.user
     with reading(session.config) as database:
         changed = accounts.is_bound_elsewhere(database, account.name, host, user)

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from types import TracebackType
 from typing import Self
 
 from ..errors import IngestError, Refused, Unavailable
-from ..message import Arrival, Failed, Listed, Place, RawMessage, Vanished
+from ..message import Ages, Arrival, Failed, Listed, Metadata, Place, RawMessage, Removal, Vanished
 from ..mime.parse import parse
 from ..raw import InMemory
 from ..spool import Lane, Writer
+from ..steps import step
 from ..uidset import UIDSet
 from .pop3_login import BUSY, Offered, log_in, refusal
 from .pop3_session import Reply, Session
@@ -29,6 +30,7 @@ TRUST = 10  # broken connections of one run
 ATTEMPTS = 2  # for one message, the second on a fresh connection
 ENOUGH_OLDER = 50  # messages in a row that are too old: those before them are taken to be, too
 
+_COPY = ";COPY="
 _LISTED = re.compile(rb"(\d{1,10}) +(\d{1,19})\b.*")
 _UNIQUE = re.compile(rb"(\d{1,10}) +([!-~]{1,255}) *")  # RFC 1939 allows 70 characters; some servers give more
 
@@ -41,7 +43,7 @@ class Pop3Account:
         self.listing: tuple[Listed, ...] = ()
         self.offered: Offered = {}
         self._session: Session | None = None
-        self._numbers: dict[str, int] = {}  # of the session, by unique-id
+        self._current: dict[str, Listed] = {}  # as listed in this session, by unique-id
         self._trust = TRUST
         self._switch = Switch()
 
@@ -70,21 +72,36 @@ class Pop3Account:
 
     # --- reading
 
-    def recent(self, among: UIDSet, since: datetime) -> UIDSet:
-        """Return the numbers, of those in *among*, of messages that came after *since*, as their headers say.
+    @property
+    def numbers(self) -> UIDSet:
+        """The numbers of the listing."""
+        return UIDSet.of(listed.number for listed in self.listing)
 
-        Goes backwards from the newest, and stops after ENOUGH_OLDER that came before. A message that says nothing of
-        its time counts as recent, and so do all where the server has no TOP.
+    def look(self, numbers: UIDSet) -> dict[int, Metadata]:
+        """Return what the listing says about each of *numbers*, without those that it does not have."""
+        there = self._of(numbers & self.numbers)
+        return {listed.number: Metadata(listed.number, size_bytes=listed.size_bytes) for listed in there}
+
+    def ages(self, among: UIDSet, since: datetime, limit: int | None = None) -> Ages:
+        """Tell those of *among* that came after *since* from those that are older, as their headers say.
+
+        Goes backwards from the newest, and stops at *limit* recent ones, or after ENOUGH_OLDER that came before: those
+        before them are taken to be older too. A message that says nothing of its time counts as recent, and so do all
+        where the server has no TOP.
         """
-        recent, older = list[int](), 0
+        recent, older, in_a_row = list[int](), list[int](), 0
         for listed in reversed(list(self._of(among))):
-            if older >= ENOUGH_OLDER:
+            if in_a_row >= ENOUGH_OLDER:
+                older.append(listed.number)
+            elif limit is not None and len(recent) >= limit:
                 break
-            arrived = self._arrived(listed)
-            older = older + 1 if arrived and arrived < since else 0
-            if not older:
+            elif (arrived := self._arrived(listed)) and arrived < since:
+                older.append(listed.number)
+                in_a_row += 1
+            else:
                 recent.append(listed.number)
-        return UIDSet.of(recent)
+                in_a_row = 0
+        return Ages(UIDSet.of(recent), UIDSet.of(older))
 
     def fetch(self, numbers: UIDSet, lane: Lane) -> Iterator[Arrival]:
         """Yield what becomes of each of *numbers* of the listing, lowest first, with the bytes in *lane*.
@@ -103,18 +120,42 @@ class Pop3Account:
 
     # --- deleting
 
-    def delete(self, numbers: UIDSet) -> None:
-        """Delete messages of the listing, as one act: when this returns all are gone; when it raises, perhaps none."""
+    def acknowledge(self, uids: UIDSet, action: str) -> None:
+        raise NotImplementedError("nothing can be marked over POP3")
+
+    def remove(self, known: Mapping[int, Metadata], action: str, announce: Callable[[UIDSet], None]) -> Removal:
+        """Delete those messages of the listing that are still what is *known* of them, as one act.
+
+        *announce* is told which, just before; when it raises, nothing was done. The server is asked for a new listing
+        afterwards: what it has there was not deleted, whatever it said. What shares its unique-id with another is left.
+        """
+        assert action == "delete"  # the only thing that can be done over POP3
         with self._unbroken():
             session = self.session()
-            for listed in self._of(numbers):
-                current = self._numbers.get(listed.uidl)
-                if current is not None and not (reply := session.ask(b"DELE %d" % current)).ok:
-                    raise refusal(f"{self.what}: delete", self.server.host, reply, "set account.after_store to none")
-            ended = session.log_out()
-            self.drop()
-            if ended is None or not ended.ok:
-                raise Unavailable(f"{self.what}: {self.server.host} did not say that it deleted what it should")
+            there = UIDSet.of(listed.number for listed in self._of(UIDSet.of(known)) if listed.uidl in self._current)
+            same = UIDSet.of(each.number for each in self._of(there) if self._is_still(each, known[each.number]))
+            if same:
+                announce(same)
+                self._delete(session, same)
+            left = UIDSet.of(listed.number for listed in self._of(same) if listed.uidl in self._current)
+        return Removal(removed=same - left, left=left, other=there - same, absent=UIDSet.of(known) - there)
+
+    def _is_still(self, listed: Listed, known: Metadata) -> bool:
+        size, second = self._current[listed.uidl].size_bytes, _copy(listed.uidl.partition(_COPY)[0], 2)
+        return size is not None and size == known.size_bytes and second not in self._current
+
+    def _delete(self, session: Session, numbers: UIDSet) -> None:
+        for listed in self._of(numbers):
+            reply = session.ask(b"DELE %d" % self._current[listed.uidl].number)
+            if not reply.ok:
+                raise refusal(f"{self.what}: delete", self.server.host, reply, "set account.after_store to none")
+        step("marked")
+        ended = session.log_out()  # only now it deletes them
+        self.drop()
+        if ended is None or not ended.ok:
+            raise Unavailable(f"{self.what}: {self.server.host} did not say that it deleted what it should")
+        step("marked")
+        self.session()
 
     # --- the session
 
@@ -129,7 +170,7 @@ class Pop3Account:
             except IngestError:
                 self.drop()
                 raise
-            self._numbers = {each.uidl: each.number for each in listed}
+            self._current = {each.uidl: each for each in listed}
             self.listing = self.listing or listed
         return self._session
 
@@ -177,13 +218,13 @@ class Pop3Account:
 
     def _retrieved(self, listed: Listed, lane: Lane) -> Arrival:
         session, place = self.session(), self.place(listed)
-        number = self._numbers.get(listed.uidl)
-        if number is None:
+        current = self._current.get(listed.uidl)
+        if current is None:
             return Vanished(place)
-        writer = lane.reserve(min(listed.size_bytes or 0, lane.largest))
+        writer = lane.reserve(min(current.size_bytes or 0, lane.largest))
         assert writer is not None  # it waits for room
         try:
-            reply = session.read(b"RETR %d" % number, _limited(writer, lane.largest))
+            reply = session.read(b"RETR %d" % current.number, _limited(writer, lane.largest))
         except BaseException:
             writer.discard()
             raise
@@ -192,7 +233,7 @@ class Pop3Account:
             return self._refused(place, reply)
         content, digest = writer.keep()
         self.server.meter.fetched(content.size_bytes)
-        return RawMessage(place, content, digest, None, via="pop3", server_size_bytes=listed.size_bytes)
+        return RawMessage(place, content, digest, None, via="pop3", server_size_bytes=current.size_bytes)
 
     def _refused(self, place: Place, reply: Reply) -> Failed:
         if reply.code in BUSY:
@@ -203,8 +244,8 @@ class Pop3Account:
         """When a message came to its server, or was sent, as its header says."""
         with self._unbroken():
             session = self.session()
-            number = self._numbers.get(listed.uidl)
-            head = session.head(number) if number is not None else None
+            current = self._current.get(listed.uidl)
+            head = session.head(current.number) if current else None
         if head is None:
             return None
         said = parse(InMemory(head))
@@ -224,8 +265,12 @@ def _told_apart(unique: Iterator[tuple[int, str]], octets: dict[int, int]) -> It
     seen: Counter[str] = Counter()
     for number, uidl in unique:
         seen[uidl] += 1
-        distinct = uidl if seen[uidl] == 1 else f"{uidl};COPY={seen[uidl]}"
+        distinct = uidl if seen[uidl] == 1 else _copy(uidl, seen[uidl])
         yield Listed(number, distinct, octets.get(number))
+
+
+def _copy(uidl: str, number: int) -> str:
+    return f"{uidl}{_COPY}{number}"
 
 
 def _limited(writer: Writer, largest: int) -> Sink:

@@ -68,10 +68,10 @@ class Ledger:
     def reckon(self, absent: Absent) -> None:
         """Record which UIDs the server lists no more, and which it lists again."""
         self._lease.check()
-        before, now = self.memory.absent, datetime.now(UTC)
-        sightings.gone(self._database, self.memory.epoch, absent.gone - before.gone, now)
+        before, now, epoch = self.memory.absent, datetime.now(UTC), self.memory.epoch
+        sightings.gone(self._database, epoch.filters(absent.gone - before.gone), now)
         # Also what was only missing: a pass that died may have recorded that it is gone, and not that it had.
-        sightings.back(self._database, self.memory.epoch, before.all - absent.all, now)
+        sightings.back(self._database, epoch.filters(before.all - absent.all), now)
         self.memory = replace(self.memory, absent=absent, doubts=self.memory.doubts.without(absent.gone))
 
     def doubt(self, doubts: Doubts, uidnext: int) -> None:
@@ -177,7 +177,7 @@ class Ledger:
 
     def removing(self, uids: UIDSet) -> None:
         """Record that the server is about to be told to remove *uids*. Raises LeaseLost when that is not ours to do."""
-        removals.begin(self._database, self.memory.epoch, uids, datetime.now(UTC))
+        removals.begin(self._database, self.memory.epoch.filters(uids), datetime.now(UTC))
         step("removing")
         self._lease.confirm()
 
@@ -187,23 +187,19 @@ class Ledger:
             return
         step("removed")
         self._lease.confirm()
-        kind, receipts = removals.kind(action), [each.receipt for each in held]
-        known = self._seals.named_since(self.memory.sealed, kind) if again else set()
-        if unsealed := [each for each in receipts if (each.place.id, each.sha256) not in known]:
-            self._seals.append(unsealed, kind)
-            step("attested")
+        removals.seal(self._seals, held, action, self.memory.sealed if again else None)
         uids, absent = UIDSet.of(each.uid for each in held), self.memory.absent
-        removals.finish(self._database, self.memory.epoch, uids, kind, datetime.now(UTC))
+        removals.finish(self._database, self.memory.epoch.filters(uids), removals.kind(action), datetime.now(UTC))
         # No need to miss them twice, nor to doubt that so many are gone.
         self.reckon(replace(absent, missing=absent.missing - uids, gone=absent.gone | uids))
 
     def still_there(self, uids: UIDSet) -> None:
         """Record that *uids* were not removed after all: they wait as before."""
-        removals.undo(self._database, self.memory.epoch, uids)
+        removals.undo(self._database, self.memory.epoch.filters(uids))
 
     def missed(self, uids: UIDSet) -> None:
         """Record that *uids* were gone before the server was told to remove them."""
-        removals.miss(self._database, self.memory.epoch, uids)
+        removals.miss(self._database, self.memory.epoch.filters(uids))
 
     def suspect(self, uids: UIDSet) -> None:
         """Remember that *uids* may stand for other messages than those that are known."""

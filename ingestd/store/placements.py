@@ -143,7 +143,7 @@ def _record(place: Place, facts: Document, now: datetime, **first: Any) -> Updat
         "object_id": None,
         "flags": [],
         "labels": [],
-        "via": "imap",
+        "via": "imap" if place.uidl is None else "pop3",
         "ack": None,
         "ack_action": None,
         "asked_at": None,

@@ -6,18 +6,20 @@ is gone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
 from pymongo.database import Database
 
-from ..message import Metadata, Receipt
+from ..message import Metadata, Place, Receipt
+from ..steps import step
 from ..uidset import UIDSet
 from . import database as db
 from .history import noted
 from .placements import Epoch
+from .seals import Seals
 
 Document = dict[str, Any]
 Kind = Literal["deleted", "moved"]
@@ -31,6 +33,8 @@ HELD = {
     "server_size_bytes": 1,
     "ack_action": 1,
 }
+PENDING = {"state": "stored", "ack": "pending"}
+BEGUN = {"asked_at": {"$type": "date"}}
 AT_ONCE = 100  # places read, and sealed, at a time
 
 
@@ -44,7 +48,7 @@ class Held:
 
     @property
     def uid(self) -> int:
-        return self.receipt.place.uid
+        return self.metadata.uid
 
 
 def removes(action: str | None) -> bool:
@@ -65,46 +69,56 @@ def held(database: Database[Document], epoch: Epoch, uids: UIDSet, action: str) 
 
 def begun(database: Database[Document], epoch: Epoch) -> list[Held]:
     """Return what the server may have been told to remove by a pass that died before it could say so."""
-    return _held(database, epoch, {"asked_at": {"$type": "date"}})
+    return _held(database, epoch, BEGUN)
 
 
-def begin(database: Database[Document], epoch: Epoch, uids: UIDSet, now: datetime) -> None:
-    """Record that the server is about to be told to remove *uids*."""
-    _update(database, epoch, uids, {"asked_at": now})
+def begin(database: Database[Document], places: Iterable[Document], now: datetime) -> None:
+    """Record that the server is about to be told to remove what *places*, filters, match."""
+    _update(database, places, {"asked_at": now})
 
 
-def undo(database: Database[Document], epoch: Epoch, uids: UIDSet) -> None:
-    """Record that *uids* are there still: the server is to be told again, if that is still wanted."""
-    _update(database, epoch, uids, {"asked_at": None})
+def undo(database: Database[Document], places: Iterable[Document]) -> None:
+    """Record that they are there still: the server is to be told again, if that is still wanted."""
+    _update(database, places, {"asked_at": None})
 
 
-def finish(database: Database[Document], epoch: Epoch, uids: UIDSet, what: Kind, now: datetime) -> None:
-    """Record that *uids* are removed."""
+def finish(database: Database[Document], places: Iterable[Document], what: Kind, now: datetime) -> None:
+    """Record that they are removed."""
     change = {"ack": "done", "present": False, "vanished_at": now, "history": noted(what, now)}
-    _update(database, epoch, uids, change)
+    _update(database, places, change)
 
 
-def miss(database: Database[Document], epoch: Epoch, uids: UIDSet) -> None:
-    """Record that *uids* were gone before the server was told anything."""
-    _update(database, epoch, uids, {"ack": "gone", "asked_at": None})
+def miss(database: Database[Document], places: Iterable[Document]) -> None:
+    """Record that they were gone before the server was told anything."""
+    _update(database, places, {"ack": "gone", "asked_at": None})
+
+
+def seal(seals: Seals, held: Sequence[Held], action: str, since: int | None) -> None:
+    """Seal that the server did *action* to *held*; given *since*, what seals after that number say is said already."""
+    what, receipts = kind(action), [each.receipt for each in held]
+    known = set() if since is None else seals.named_since(since, what)
+    if unsealed := [each for each in receipts if (each.place.id, each.sha256) not in known]:
+        seals.append(unsealed, what)
+        step("attested")
 
 
 def _held(database: Database[Document], epoch: Epoch, which: Document) -> list[Held]:
-    pending = {**epoch.filter, "state": "stored", "ack": "pending", **which}
+    pending = {**epoch.filter, **PENDING, **which}
     with db.translated():
-        return [_read(epoch, found) for found in database.placements.find(pending, HELD)]
+        found = {int(each["uid"]): each for each in database.placements.find(pending, HELD)}
+    return [read(epoch.place(uid), each, uid) for uid, each in found.items()]
 
 
-def _read(epoch: Epoch, found: Document) -> Held:
-    uid = int(found["uid"])
+def read(place: Place, found: Document, number: int) -> Held:
+    """What the document of *place* says, which goes by *number* within the pass."""
     return Held(
-        Receipt(epoch.place(uid), found["message"], found["digest"], int(found["size_bytes"]), False, "known"),
-        Metadata(uid, internal_date=found["internal_date"], size_bytes=found["server_size_bytes"]),
+        Receipt(place, found["message"], found["digest"], int(found["size_bytes"]), False, "known"),
+        Metadata(number, internal_date=found["internal_date"], size_bytes=found["server_size_bytes"]),
         found["ack_action"],
     )
 
 
-def _update(database: Database[Document], epoch: Epoch, uids: UIDSet, change: Document) -> None:
-    for these in epoch.filters(uids):
+def _update(database: Database[Document], places: Iterable[Document], change: Document) -> None:
+    for each in places:
         with db.translated():
-            database.placements.update_many({**these, "ack": "pending"}, [{"$set": change}])
+            database.placements.update_many({**each, "ack": "pending"}, [{"$set": change}])

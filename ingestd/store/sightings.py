@@ -6,7 +6,7 @@ change, so doing it again, after a retry or a crash, changes nothing and notes n
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -24,18 +24,45 @@ from .placements import Epoch
 Document = dict[str, Any]
 
 
-def gone(database: Database[Document], epoch: Epoch, uids: UIDSet, now: datetime) -> None:
-    """Record that the server lists *uids* no more."""
-    for these in epoch.filters(uids):
-        _vanish(database, these, "gone", now)
+def gone(database: Database[Document], places: Iterable[Document], now: datetime) -> None:
+    """Record that the server lists no more what *places*, filters, match."""
+    for each in places:
+        _vanish(database, each, "gone", now)
 
 
-def back(database: Database[Document], epoch: Epoch, uids: UIDSet, now: datetime) -> None:
-    """Record that the server lists *uids* again."""
+def back(database: Database[Document], places: Iterable[Document], now: datetime) -> None:
+    """Record that the server lists again what *places*, filters, match."""
     change = {"present": True, "vanished_at": None, "history": noted("back", now)}
-    for these in epoch.filters(uids):
+    for each in places:
         with db.translated():
-            database.placements.update_many({**these, "present": False}, [{"$set": change}])
+            database.placements.update_many({**each, "present": False}, [{"$set": change}])
+
+
+def miss(database: Database[Document], places: Iterable[Document], now: datetime) -> None:
+    """Record that a POP3 server did not list what *places*, filters, match, if it is the first time."""
+    for each in places:
+        with db.translated():
+            first = {**each, "present": True, "missed_at": {"$exists": False}}
+            database.placements.update_many(first, {"$set": {"missed_at": now}})
+
+
+def lose(database: Database[Document], places: Iterable[Document], now: datetime) -> None:
+    """Record that those of *places*, filters, that were still to be tried again are gone."""
+    lost = {"state": "vanished", "present": False, "vanished_at": now, "next_try": None}
+    for each in places:
+        with db.translated():
+            database.placements.update_many({**each, "state": "fetching"}, {"$set": lost})
+
+
+def meet(database: Database[Document], places: Iterable[Document], now: datetime) -> None:
+    """Record that a POP3 server lists what *places*, filters, match.
+
+    What is stored and was gone is left alone: it may be another message, which is found out first.
+    """
+    for each in places:
+        with db.translated():
+            database.placements.update_many({**each, "missed_at": {"$exists": True}}, {"$unset": {"missed_at": ""}})
+        back(database, [{**each, "state": "quarantined"}], now)
 
 
 def flag(database: Database[Document], epoch: Epoch, said: Mapping[int, Metadata], now: datetime) -> int:

@@ -16,13 +16,14 @@ from pymongo.database import Database
 from ingestd.caps import Caps
 from ingestd.demo import mailbox as sample
 from ingestd.errors import Unavailable
-from ingestd.message import Failed, Metadata, Numbers, Place, RawMessage, Receipt, Vanished
+from ingestd.message import Failed, Listed, Metadata, Numbers, Place, RawMessage, Receipt, Vanished
 from ingestd.mime.parse import parse, unparsed
 from ingestd.raw import InMemory
-from ingestd.store import accounts, daemons, jobs, leases, mailboxes, messages, placements, sweep
+from ingestd.store import accounts, daemons, jobs, leases, mailboxes, maildrops, messages, placements, sweep
 from ingestd.store.indexes import INDEXES
 from ingestd.store.ledger import Ledger
 from ingestd.store.logins import Shelf
+from ingestd.store.maildrop_ledger import MaildropLedger
 from ingestd.store.memory import Absent, Doubts, Followed
 from ingestd.store.seals import Seals
 from ingestd.store.usage import Book
@@ -93,12 +94,28 @@ def everything(database: Store) -> Iterator[Store]:
         ledger.missed(UIDSet.of([305]))
         ledger.reckon(Absent(gone=UIDSet.of([1]), suspended=UIDSet.of([2]), suspended_at=NOW))
         ledger.finish(Summary("work", "INBOX", on_server=999).document(NOW, NOW))
+        _maildrop(database, lease)
         accounts.note(database, lease, [Unavailable("the server broke off")], timedelta(seconds=5))
         Shelf(database, "work").write(b"ciphertext")
         _used(database)
         list(sweep.daily(database, lambda: False))
         with jobs.taken(database, "another"):
             yield database
+
+
+def _maildrop(database: Store, lease: leases.Lease) -> None:
+    """A pass over POP3 in which a message is missing, and the next one, which does not come to its end."""
+    memory = maildrops.recall(database, "work", "pop.example.org", "desk", NOW.date(), NOW)
+    ledger, listing = MaildropLedger(database, lease, Seals(database, lease), memory), [Listed(1, "a", 9)]
+    ledger.look_up(listing)
+    ledger.plan(UIDSet.of([1]))
+    stored = [_raw(Place.of_maildrop("work", uidl), b"Subject: dropped\r\n\r\n") for uidl in ("a", "b")]
+    ledger.record(stored, _stored(database, stored))
+    ledger.reckon(ledger.look_up([Listed(1, "a", 10)]), [])
+    ledger.record([Failed(Place.of_maildrop("work", "a"), "no answer")], [])
+    ledger.seen(listing, 1, NOW)
+    ledger.finish(Summary("work", "INBOX", on_server=1).document(NOW, NOW))
+    ledger.plan(UIDSet())
 
 
 def test_every_stored_document_keeps_to_the_published_shape(everything: Store) -> None:

@@ -36,6 +36,7 @@ class Site:
     user: str
     store: str = 'uri = "embedded:store"'
     select: str = "unseen"
+    protocol: str = "imap"  # or "pop3": then the account has no other one
 
     @property
     def config(self) -> Path:
@@ -49,11 +50,13 @@ class Site:
         secret = self.directory / "secret"
         secret.touch(mode=0o600)
         secret.write_text(self.server.password + "\n")
-        imap = imap or f'port = {self.server.imaps_port}\nca_file = "{self.server.ca_file}"'
+        port = self.server.pop3s_port if self.protocol == "pop3" else self.server.imaps_port
+        imap = imap or f'port = {port}\nca_file = "{self.server.ca_file}"'
         self.config.write_text(
             f'[store]\n{store or self.store}\n[daemon]\nspool_dir = "spool"\n{daemon}\n'
             f'[[account]]\nname = "work"\nselect = "{self.select}"\n{account}\n'
-            f'[account.imap]\nhost = "localhost"\nuser = "{self.user}"\npassword = {{ file = "secret" }}\n{imap}\n'
+            f'[account.{self.protocol}]\nhost = "localhost"\nuser = "{self.user}"\n'
+            f'password = {{ file = "secret" }}\n{imap}\n'
         )
 
     def start(self, *words: str, **environment: str) -> subprocess.Popen[str]:
@@ -95,7 +98,7 @@ class Site:
         """Everything a pass decides: which place holds which message, which messages there are, and the log."""
         with reading(load(self.config)) as database:
             places = {
-                (p["_id"].rpartition("UID=")[2], p["state"], p["digest"])
+                (p["_id"].rpartition("=")[2], p["state"], p["digest"])
                 for p in database.placements.find({}, {"state": 1, "digest": 1})
             }
             return {
@@ -103,7 +106,7 @@ class Site:
                 "messages": sorted(m["sha256"] for m in database.messages.find({}, {"sha256": 1})),
                 "blobs": sorted(f["_id"] for f in database["blobs.files"].find({}, {"_id": 1})),
                 "sealed": sorted(
-                    place["_id"].rpartition("UID=")[2] for seal in database.seals.find() for place in seal["places"]
+                    place["_id"].rpartition("=")[2] for seal in database.seals.find() for place in seal["places"]
                 ),
             }
 

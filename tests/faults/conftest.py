@@ -49,7 +49,7 @@ class Trial:
     def __init__(self, site: Site, zygote: Zygote, calm: str) -> None:
         """*calm* is the database of the undisturbed archive."""
         self.site, self._zygote, self._calm = site, zygote, calm
-        self._written = {"imap": self._plain}
+        self._written: dict[str, str] = {}
         self.log = site.directory / "log"
         self.log.touch()
         site.select = "all"
@@ -58,7 +58,7 @@ class Trial:
     def configure(self, workers: int = 0, **tables: str) -> None:
         """Write the configuration: *tables*, and what was written before. Without workers there is one process."""
         self._written |= {"daemon": f"workers = {workers}", **tables}
-        self.site.write(**self._written)
+        self.site.write(**{"imap": self._plain, **self._written})
 
     def start(self, *words: str, **environment: str) -> Life:
         return self._zygote.start("--config", str(self.site.config), *words, log=self.log, **environment)
@@ -93,7 +93,7 @@ class Trial:
         directory.mkdir()
         store = self.site.store.replace(self._calm.removesuffix("_calm"), self._calm)
         store = store.replace("store-secret", str(self.site.directory / "store-secret"))
-        other = Site(directory, self.site.server, self.site.user, store, self.site.select)
+        other = Site(directory, self.site.server, self.site.user, store, self.site.select, self.site.protocol)
         other.write(**{**self._written, "imap": self._plain, "store": ""})
         life = self._zygote.start("--config", str(other.config), "once", log=self.log)
         assert life.wait() == 0, self.said()
@@ -124,7 +124,9 @@ class Trial:
     @property
     def _plain(self) -> str:
         """The mail server itself, without anything between."""
-        return f'port = {self.site.server.imap_port}\ntls = "none"'
+        server = self.site.server
+        port = server.pop3_port if self.site.protocol == "pop3" else server.imap_port
+        return f'port = {port}\ntls = "none"'
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import pytest
 
 from ingestd.demo.dovecot import Dovecot
 from ingestd.errors import IngestError, PutOff, Refused, Unavailable
-from ingestd.message import Arrival, Failed, RawMessage, Vanished
+from ingestd.message import Ages, Arrival, Failed, Metadata, RawMessage, Vanished
 from ingestd.sources.imap import ImapAccount
 from ingestd.sources.pop3 import Pop3Account
 from ingestd.sources.server import Server
@@ -123,9 +123,13 @@ def test_deleted_messages_are_gone_once_that_is_said(dovecot: Dovecot, mail_user
     dovecot.deliver(mail_user, "INBOX", [Letter(mail(1)), Letter(mail(2))])
 
     with Pop3Account("work", account) as pop3:
-        pop3.delete(UIDSet.of([1]))
-        pop3.delete(UIDSet.of([1]))  # again: it is gone, and its number is another's now
+        known, announced = pop3.look(UIDSet.of([1])), list[UIDSet]()
+        first = pop3.remove(known, "delete", announced.append)
+        again = pop3.remove(known, "delete", announced.append)  # it is gone, and its number is another's now
 
+    assert (first.removed, first.left, first.absent) == (UIDSet.of([1]), UIDSet(), UIDSet())
+    assert (again.removed, again.absent) == (UIDSet(), UIDSet.of([1]))
+    assert announced == [UIDSet.of([1])]
     with Pop3Account("work", account) as after:
         assert [listed.size_bytes for listed in after.listing] == [len(mail(2))]
 
@@ -291,9 +295,9 @@ def test_what_came_before_a_day_is_found_by_its_header_alone(server: Pop3Script)
     server.messages = dated
 
     with Pop3Account("work", server.account()) as pop3:
-        recent = pop3.recent(UIDSet.span(1, 10), datetime(2026, 3, 8, tzinfo=UTC))
+        ages = pop3.ages(UIDSet.span(1, 10), datetime(2026, 3, 8, tzinfo=UTC))
 
-    assert recent == UIDSet.span(8, 10)
+    assert ages == Ages(UIDSet.span(8, 10), UIDSet.span(1, 7))
     assert not [command for command in server.commands if command.startswith("RETR")]
 
 
@@ -302,7 +306,7 @@ def test_looking_back_ends_after_enough_old_mail(server: Pop3Script) -> None:
     server.messages = {str(number): old for number in range(500)}
 
     with Pop3Account("work", server.account()) as pop3:
-        assert not pop3.recent(UIDSet.span(1, 500), datetime(2026, 3, 8, tzinfo=UTC))
+        assert not pop3.ages(UIDSet.span(1, 500), datetime(2026, 3, 8, tzinfo=UTC)).recent
 
     assert len([command for command in server.commands if command.startswith("TOP")]) == 50
 
@@ -311,11 +315,42 @@ def test_a_server_without_top_leaves_nothing_out(server: Pop3Script) -> None:
     server.replies["TOP"] = lambda turn: turn.send(b"-ERR what?")
 
     with Pop3Account("work", server.account()) as pop3:
-        assert pop3.recent(UIDSet.span(1, 3), datetime(2030, 3, 8, tzinfo=UTC)) == UIDSet.span(1, 3)
+        assert pop3.ages(UIDSet.span(1, 3), datetime(2030, 3, 8, tzinfo=UTC)).recent == UIDSet.span(1, 3)
 
 
 def test_a_deletion_that_is_not_confirmed_is_said(server: Pop3Script) -> None:
     server.replies["QUIT"] = lambda turn: turn.send(b"-ERR some deleted messages not removed")
 
     with Pop3Account("work", server.account()) as pop3, pytest.raises(Unavailable, match="did not say that it deleted"):
-        pop3.delete(UIDSet.of([2]))
+        pop3.remove(pop3.look(UIDSet.of([2])), "delete", lambda numbers: None)
+
+
+def test_what_the_server_still_lists_was_not_deleted_whatever_it_said(server: Pop3Script) -> None:
+    with Pop3Account("work", server.account()) as pop3:
+        done = pop3.remove(pop3.look(UIDSet.of([2])), "delete", lambda numbers: None)
+
+    assert (done.removed, done.left) == (UIDSet(), UIDSet.of([2]))
+    assert "DELE 2" in server.commands
+
+
+@pytest.mark.parametrize("known", [Metadata(2, size_bytes=7), Metadata(2)])
+def test_nothing_is_deleted_that_has_another_size_than_what_is_stored(server: Pop3Script, known: Metadata) -> None:
+    with Pop3Account("work", server.account()) as pop3:
+        done = pop3.remove({2: known}, "delete", lambda numbers: None)
+
+    assert (done.removed, done.other) == (UIDSet(), UIDSet.of([2]))
+    assert "DELE 2" not in server.commands
+
+
+def test_nothing_is_deleted_that_shares_its_unique_id(server: Pop3Script) -> None:
+    def same(turn: Turn) -> None:
+        turn.send(b"+OK")
+        turn.send_lines(b"1 x\r\n2 x\r\n3 y\r\n")
+
+    server.replies["UIDL"] = same
+
+    with Pop3Account("work", server.account()) as pop3:
+        done = pop3.remove(pop3.look(pop3.numbers), "delete", lambda numbers: None)
+
+    assert done.other == UIDSet.of([1, 2])
+    assert [command for command in server.commands if command.startswith("DELE")] == ["DELE 3"]
