@@ -335,6 +335,8 @@ class Account(Table):
             raise ValueError("mailboxes: over POP3 there is only the INBOX; remove the key, or add [account.imap]")
         if "select" in self.model_fields_set and self.select != "all":
             raise ValueError('select: over POP3 nothing says what is unread; write "all", or add [account.imap]')
+        if "idle" in self.model_fields_set and self.idle:
+            raise ValueError("idle: over POP3 no server tells of new mail; remove the key, or add [account.imap]")
         if self.after_store not in ("none", "delete"):
             raise ValueError('after_store: over POP3 only "none" and "delete"; change it, or add [account.imap]')
         return self

@@ -669,6 +669,7 @@ def test_beside_imap_the_user_and_password_of_that_serve(write: Write) -> None:
     [
         ('mailboxes = ["INBOX", "Sent"]', POP3, "mailboxes: over POP3 there is only the INBOX"),
         ('select = "unseen"', POP3, "select: over POP3 nothing says what is unread"),
+        ("idle = true", POP3, "idle: over POP3 no server tells of new mail"),
         ('after_store = "seen"', POP3, 'after_store: over POP3 only "none" and "delete"'),
         ("", POP3.replace('user = "me"\n', ""), "pop3.user: missing"),
         ("", POP3.replace('password = { env = "X" }\n', ""), "pop3.password: missing"),
