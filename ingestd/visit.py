@@ -185,7 +185,7 @@ def wanted(account: Account, order: Order) -> Wanted:
 
 def terms(account: Account) -> Terms:
     """What holds for every message of *account*."""
-    return Terms(after_store(account), frozenset(account.authserv_ids))
+    return Terms(after_store(account), frozenset(account.authserv_ids), over_pop3=account.pop3 is not None)
 
 
 def after_store(account: Account) -> str | None:

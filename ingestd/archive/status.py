@@ -74,7 +74,7 @@ class AccountStatus:
     trouble: Trouble | None
     untold: Untold | None
     put_off: tuple[PutOff, ...]
-    messages: int  # distinct
+    messages: int  # distinct, without variants of others
     mailboxes: tuple[MailboxStatus, ...]
 
 
@@ -113,7 +113,7 @@ def accounts(database: Database[Document]) -> Iterator[AccountStatus]:
                 trouble=Trouble(**found["trouble"]) if found.get("trouble") else None,
                 untold=_untold(found["push"]) if "push" in found else None,
                 put_off=tuple(held.get(found["_id"], ())),
-                messages=database.messages.count_documents({"account": found["_id"]}),
+                messages=_messages(database, found["_id"]),
                 mailboxes=(
                     *map(_mailbox, database.mailboxes.find({"account": found["_id"]}).sort("_id")),
                     *([_maildrop(database, found)] if found.get("maildrop") else []),
@@ -168,6 +168,12 @@ def _disappeared(absent: Document) -> dict[str, Any]:
     since = absent.get("suspended_at")
     believed_at = since + BELIEVED if since else None
     return {"disappeared": len(UIDSet.parse(absent.get("suspended", ""))), "believed_at": believed_at}
+
+
+def _messages(database: Database[Document], account: str) -> int:
+    ours: Document = {"account": account}
+    variants = database.messages.count_documents({**ours, "same_as": {"$type": "string"}})
+    return database.messages.count_documents(ours) - variants
 
 
 def _maildrop(database: Database[Document], found: Document) -> MailboxStatus:

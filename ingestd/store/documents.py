@@ -32,13 +32,16 @@ SCHEMA = 1
 Document = dict[str, Any]
 
 
-def message(parsed: Message, raw: RawMessage, now: datetime, authserv_ids: Collection[str] = ()) -> Document:
+def message(
+    parsed: Message, raw: RawMessage, canonical: str | None, now: datetime, authserv_ids: Collection[str] = ()
+) -> Document:
     """The slim document that data teams query, without what changes later: see `messages.seen`."""
     return {
         "account": raw.place.account,
         "sha256": raw.sha256,
         "size_bytes": Int64(parsed.size_bytes),
         **understood(parsed, raw.sha256, authserv_ids),
+        "canonical": canonical,
         "same_as": None,
         "ingested_at": now,
     }

@@ -31,6 +31,8 @@ INDEXES: dict[str, tuple[IndexModel, ...]] = {
         _index("kind", "-date"),  # bounces, newsletters
         _index("mailboxes", "-date"),  # a page of one mailbox
         _index("modified_at", "_id"),  # what changed since a watermark
+        _index("account", "canonical", partialFilterExpression={"canonical": {"$type": "string"}}),  # pairs
+        _index("account", "same_as", partialFilterExpression={"same_as": {"$type": "string"}}),  # how many variants
     ),
     "placements": (
         _index("account", "mailbox", "epoch", "uid", "state"),  # what is known of these UIDs

@@ -19,8 +19,9 @@ from pymongo.database import Database
 from ..errors import StoreUnavailable
 from ..message import Blob, Message, Place, RawMessage, Receipt, Span
 from ..mime import transfer
+from ..mime.canonical import canonical
 from ..raw import Content, Raw
-from . import blobs, documents, originals
+from . import blobs, documents, originals, variants
 from . import database as db
 from .originals import Spans
 
@@ -36,6 +37,7 @@ class Terms:
 
     ack: str | None = None  # what to do on the server once stored: "seen", "flag:$Archived", "move:Done", "delete"
     authserv_ids: Collection[str] = ()  # servers whose Authentication-Results are believed
+    over_pop3: bool = False  # whether some may come over POP3, with other bytes than over IMAP
 
 
 def write(
@@ -62,6 +64,8 @@ def write(
     inserted = _insert(database, new, now, terms)
     _note(database, [raw for raw in batch if raw.place not in inserted])
     step("messages")
+    if terms.over_pop3:
+        variants.link(database, batch)
     contents = _contents(new)
     blobs.touch(database, {name: contents.get(name) for name in set(contents).union(*known.values())}, uploads, now)
     _agree(database, [item for item in new if item.raw.place not in inserted], terms)
@@ -133,19 +137,20 @@ class _Opened:
     raw: RawMessage
     content: Raw
     parsed: Message
+    canonical: str | None
     spans: Spans  # of the blobs that it relies on
 
     @classmethod
     def of(cls, raw: RawMessage, content: Raw, parse: Parse) -> _Opened:
         parsed = parse(content)
-        return cls(raw, content, parsed, {blob.sha256: blob.span for blob in parsed.blobs})
+        return cls(raw, content, parsed, canonical(content), {blob.sha256: blob.span for blob in parsed.blobs})
 
     def holds(self, spans: Spans) -> bool:
         """Whether the blobs named in *spans* are where they say."""
         return all(name in self.spans or self._digest(span) == name for name, span in spans.items())
 
     def message(self, now: datetime, terms: Terms) -> UpdateOne:
-        new = documents.message(self.parsed, self.raw, now, terms.authserv_ids)
+        new = documents.message(self.parsed, self.raw, self.canonical, now, terms.authserv_ids)
         del new["account"]
         if self.raw.internal_date is None:
             new["first_internal_date"] = None
@@ -259,7 +264,15 @@ def _agree(database: Database[Document], there: Sequence[_Opened], terms: Terms)
 
 def _note(database: Database[Document], seen: Sequence[RawMessage]) -> None:
     """Note that stored messages lie here too. Without effect, and so no new `modified_at`, where that is known."""
-    db.upsert(database.messages, [UpdateOne(_unnoted(raw), _sighting(raw)) for raw in seen])
+    db.upsert(database.messages, [change for raw in seen for change in _notes(raw)])
+
+
+def _notes(raw: RawMessage) -> Iterator[UpdateOne]:
+    yield UpdateOne(_unnoted(raw), _sighting(raw))
+    if raw.internal_date is not None:  # POP3 tells none, and null would stay the lowest
+        undated = {"_id": raw.id, "account": raw.place.account, "first_internal_date": None}
+        dated = {"$set": {"first_internal_date": raw.internal_date}, "$currentDate": {"modified_at": True}}
+        yield UpdateOne(undated, dated)
 
 
 def _unnoted(raw: RawMessage) -> Document:

@@ -50,7 +50,7 @@ def hold(data: bytes) -> None:
     assert parse(raw) == message
     check(raw, message)
     arrived = RawMessage(Place("work", "INBOX", 1, 1, 1), raw, sha256(data).hexdigest(), NOW)
-    for document in (documents.message(message, arrived, NOW), documents.original(message, arrived, raw)):
+    for document in (documents.message(message, arrived, None, NOW), documents.original(message, arrived, raw)):
         assert len(bson.encode(document)) < DOCUMENT_BYTES
 
 
