@@ -18,7 +18,7 @@ LAYERS = (
     {"throttle"},
     {"errors", "uidset", "raw", "units", "systemd", "steps", "pulse", "quiet", "cron"},
     {"message", "caps"},
-    {"config_file"},
+    {"config_file", "config_edit"},
     {"config_values"},
     {"mime", "spool", "config", "logs"},
     {"sources", "store"},
@@ -44,6 +44,7 @@ HOMES = {
     "imaplib": {"sources"},
     "authlib": {"sources"},
     "httpx2": {"sources"},
+    "dns": {"sources"},
     "cryptography": {"sources", "archive"},  # OAuth 2; signatures of anchors
     "pymongo": {"store", "archive"},
     "bson": {"store", "archive"},

@@ -79,7 +79,7 @@ Exit codes:
 
 Examples:
 
-  ingestd init                       write a configuration to edit
+  ingestd init                       find your mail server, and write a configuration
   ingestd once                       fetch what is new, and see what was done
   ingestd show 4f2a                  show the message whose SHA-256 begins like that
 """

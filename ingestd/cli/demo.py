@@ -84,7 +84,7 @@ The next one keeps the store running and prints a URI for mongosh and Compass; i
 
 To take in a mailbox of your own:
 
-  {ingestd} init --config ingestd.toml      then write your store, server, user and password file into it
+  {ingestd} init --config ingestd.toml      asks for your mail address, and writes a configuration
   {ingestd} --config ingestd.toml check     logs in, says what would be taken in, changes nothing
   {ingestd} --config ingestd.toml once
 """
