@@ -159,7 +159,7 @@ def matched(imap: ImapAccount, account: Account, order: Order) -> list[str]:
     """Return the mailboxes to serve; raise Refused when they are not what they should be."""
     names = imap.mailboxes(account.mailboxes)
     kind, _, target = account.after_store.partition(":")
-    if kind == "move" and target in names:
+    if kind == "move" and _is_among(names, target, imap):
         raise Refused(
             f"account {account.name}: after_store moves to {target!r}, which is one of account.mailboxes, so mail would"
             " be taken in again and again; move it elsewhere, or narrow account.mailboxes"
@@ -169,6 +169,14 @@ def matched(imap: ImapAccount, account: Account, order: Order) -> list[str]:
     if order.mailbox not in names:
         raise Refused(f"mailbox {account.name}/{order.mailbox}: not among account.mailboxes: {', '.join(names)}")
     return [order.mailbox]
+
+
+def _is_among(names: list[str], target: str, imap: ImapAccount) -> bool:
+    """Whether *target* is one of *names*, as the server spells it: another delimiter, another case of INBOX."""
+    try:
+        return not set(names).isdisjoint(imap.mailboxes([target]))
+    except Refused:  # there is no such mailbox, which is told for each one that is served
+        return False
 
 
 def remembered(database: Database[Document], account: Account, mailbox: Source) -> Memory:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -88,27 +89,34 @@ def test_what_is_damaged_in_the_store_stays_and_is_a_finding(full: Site, databas
     assert left(full) == 1
 
 
-def test_a_server_that_cannot_delete_single_messages_is_refused_before_anything_is_fetched(
-    mongodb_uri: str,
-    database: Database[Document],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def scripted(
+    mongodb_uri: str, database: Database[Document], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., int]:
+    """Run a command in this process, at a server that follows a script, with *account* in its configuration."""
     monkeypatch.setattr(logs, "configure", lambda level, style: None)  # they belong to the whole process
     secret = tmp_path / "secret"
     secret.touch(mode=0o600)
     secret.write_text("secret")
-    with ImapScript({uid: mail(uid) for uid in range(1, 4)}) as server:
-        config = tmp_path / "ingestd.toml"
+    config = tmp_path / "ingestd.toml"
+
+    def run(server: ImapScript, account: str, *words: str) -> int:
         config.write_text(
             f'[store]\n{store_table(mongodb_uri, database, tmp_path)}\n[daemon]\nspool_dir = "spool"\nworkers = 0\n'
-            '[[account]]\nname = "work"\nselect = "all"\nafter_store = "delete"\n'
+            f'[[account]]\nname = "work"\nselect = "all"\n{account}\n'
             f'[account.imap]\nhost = "127.0.0.1"\nport = {server.port}\ntls = "none"\nuser = "me"\n'
             'password = { file = "secret" }\n'
         )
+        return app.main(["--config", str(config), *words])
 
-        codes = [app.main(["--config", str(config), *words]) for words in (["check"], ["once", "--json"])]
+    return run
+
+
+def test_a_server_that_cannot_delete_single_messages_is_refused_before_anything_is_fetched(
+    scripted: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with ImapScript({uid: mail(uid) for uid in range(1, 4)}) as server:
+        codes = [scripted(server, 'after_store = "delete"', *words) for words in (["check"], ["once", "--json"])]
         captured = capsys.readouterr()
 
     assert codes == [1, 1]
@@ -117,3 +125,18 @@ def test_a_server_that_cannot_delete_single_messages_is_refused_before_anything_
     )
     assert json.loads(captured.out.splitlines()[-1])["accounts"][0]["mailboxes"] == []
     assert not any("BODY.PEEK" in command or "STORE" in command for command in server.commands)
+
+
+@pytest.mark.parametrize("target", ["INBOX/Done", "INBOX.Done", "inbox"])
+def test_mail_is_not_moved_to_where_it_would_be_taken_in_again_however_that_is_spelled(
+    scripted: Callable[..., int], capsys: pytest.CaptureFixture[str], target: str
+) -> None:
+    with ImapScript({1: mail(1)}, capabilities="IMAP4rev1 AUTH=PLAIN MOVE") as server:
+        server.replies["LIST"] = lambda turn: turn.send(
+            b'* LIST () "." INBOX\r\n* LIST () "." INBOX.Done\r\n%t OK done'
+        )
+        code = scripted(server, f'mailboxes = ["*"]\nafter_store = "move:{target}"', "once")
+
+    assert code == 1
+    assert f"after_store moves to {target!r}, which is one of account.mailboxes" in capsys.readouterr().err
+    assert server.count("UID MOVE") == 0
