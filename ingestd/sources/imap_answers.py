@@ -25,6 +25,7 @@ Pieces = list[bytes | tuple[bytes, bytes]]  # a response as imapclient reads it:
 
 LAST_UID = 2**32 - 1
 MODSEQ = 2**63 - 1  # the highest there is (RFC 7162, 7)
+SIZE = 2**63 - 1  # the highest there is (RFC 9051, 9: number64), and that a store can hold
 STATUSES: Mapping[bytes, Literal["OK", "NO", "BAD"]] = {b"OK": "OK", b"NO": "NO", b"BAD": "BAD"}
 ALL_FLAGS = ("\\Answered", "\\Deleted", "\\Draft", "\\Flagged", "\\Seen", "\\*")
 BUSY = {"UNAVAILABLE"}  # RFC 5530
@@ -322,7 +323,7 @@ def _metadata(uid: int, items: Mapping[bytes, Any]) -> Metadata:
         flags=tuple(sorted(set(_words(items.get(b"FLAGS"))) - {"\\Recent"})),
         labels=tuple(sorted({mailbox_name(label.encode("utf-8")) for label in _words(items.get(b"X-GM-LABELS"))})),
         internal_date=_utc(items.get(b"INTERNALDATE")),
-        size_bytes=size if isinstance(size, int) else None,
+        size_bytes=size if isinstance(size, int) and size <= SIZE else None,
         object_id=_object_id(items),
     )
 

@@ -159,6 +159,18 @@ def test_an_internal_date_is_utc_or_none(
     assert only_message(account.open("INBOX"), tmp_path).internal_date == date
 
 
+@pytest.mark.parametrize(
+    ("said", "size"),
+    [(b"0", 0), (b"%d" % (2**63 - 1), 2**63 - 1), (b"%d" % 2**63, None), (b"NIL", None), (b"-1", None)],
+)
+def test_a_size_is_one_that_can_be_stored_or_none(
+    server: ImapScript, account: ImapAccount, tmp_path: Path, said: bytes, size: int | None
+) -> None:
+    answers(server, "UID FETCH 1 (UID FLAGS", b"* 1 FETCH (UID 1 RFC822.SIZE %s)" % said)
+
+    assert only_message(account.open("INBOX"), tmp_path).server_size_bytes == size
+
+
 def test_flags_are_sorted_words_without_recent(server: ImapScript, account: ImapAccount, tmp_path: Path) -> None:
     answers(server, "UID FETCH 1 (UID FLAGS", b"* 1 FETCH (FLAGS (\\Seen $b \\Recent 12 NonJunk) UID 1)")
 
