@@ -31,7 +31,7 @@ ATTEMPTS = 2  # for one message, the second on a fresh connection
 ENOUGH_OLDER = 50  # messages in a row that are too old: those before them are taken to be, too
 
 _COPY = ";COPY="
-_LISTED = re.compile(rb"(\d{1,10}) +(\d{1,19})\b.*")
+_LISTED = re.compile(rb"(\d{1,10}) +(\d{1,18})\b.*")
 _UNIQUE = re.compile(rb"(\d{1,10}) +([!-~]{1,255}) *")  # RFC 1939 allows 70 characters; some servers give more
 
 

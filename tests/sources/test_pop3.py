@@ -209,6 +209,14 @@ def test_a_server_that_is_not_a_mail_server_is_unavailable() -> None:
         assert type(why_not(server.account())) is Unavailable
 
 
+def test_a_size_is_one_that_can_be_stored_or_none(server: Pop3Script) -> None:
+    sizes = b"1 %d\r\n2 %d\r\n" % (10**18 - 1, 2**63)
+    server.replies["LIST"] = lambda turn: (turn.send(b"+OK"), turn.send_lines(sizes))[1]
+
+    with Pop3Account("work", server.account()) as pop3:
+        assert [listed.size_bytes for listed in pop3.listing][:2] == [10**18 - 1, None]
+
+
 def breaks(turn: Turn) -> None:
     turn.send(b"+OK")
     turn.connection.sendall(b"Subject: half of i")
