@@ -46,6 +46,7 @@ from .wire import Broken, Switch
 __all__ = ["ImapAccount", "ImapMailbox", "Server", "Tls"]
 
 ACTED_ON = 500  # messages per STORE
+ARRIVING = 100_000  # messages at most, from when a mailbox is opened until it is listed
 NEEDED = {"move": "MOVE", "delete": "UIDPLUS"}  # capabilities, without which more would go than what is meant
 FLAGS = {"seen": "\\Seen", "delete": "\\Deleted"}
 WHOLE = 1 << 32  # UIDs: more than there are, so that only the length of the line limits a chunk
@@ -225,8 +226,10 @@ class ImapMailbox:
     # --- reading
 
     def listed(self) -> UIDSet:
-        """Return all UIDs; raise Unavailable when there are none although the server says that it has messages."""
+        """Return all UIDs; raise Unavailable when the server says that it has messages and lists none, or far more."""
         found = self._search(b"ALL")
+        if len(found) > self._exists + ARRIVING:  # a few bytes of ESEARCH can name four billion to look up
+            raise Unavailable(f"{self.what}: {self.server.host} lists {len(found):,} of its {self._exists:,} messages")
         if not found and self.numbers.exists:
             with self._account.undivided(self.what):
                 self._account.opened = None  # opened again, since it may have been emptied meanwhile

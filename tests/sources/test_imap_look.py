@@ -83,6 +83,14 @@ def test_an_empty_list_of_a_mailbox_that_is_not_empty_is_not_believed(script: Im
         mailbox.listed()
 
 
+def test_a_list_of_more_messages_than_there_can_be_is_not_believed(script: ImapScript) -> None:
+    script.capabilities += " ESEARCH"
+    script.replies["UID SEARCH"] = lambda turn: turn.send(b"* ESEARCH (TAG %t) UID ALL 1:4294967295\r\n%t OK done")
+
+    with ImapAccount("work", script.account()) as account, pytest.raises(Unavailable, match="4,294,967,295 of its 5"):
+        account.open("INBOX").listed()
+
+
 def test_a_mailbox_that_was_emptied_meanwhile_lists_nothing(script: ImapScript, mailbox: ImapMailbox) -> None:
     script.messages.clear()
 
