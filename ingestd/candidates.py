@@ -36,7 +36,7 @@ class Choice:
     select: str  # "unseen", "all", or a search program, which then holds for new mail too
     since: datetime | None
     baseline: int  # the last UID that was there at first sight
-    met_at: datetime | None = None  # when that was, if it was under other UIDs
+    came_since: datetime | None = None  # what lies there from then on came later, whatever its UID
 
 
 def candidates(mailbox: Searchable, present: UIDSet, choice: Choice, older: UIDSet) -> Candidates:
@@ -44,7 +44,7 @@ def candidates(mailbox: Searchable, present: UIDSet, choice: Choice, older: UIDS
 
     *older* is known to lie before `since`, although the server's day says otherwise.
     """
-    recent = (mailbox.search(day_before(choice.since)) & present if choice.since else present) - older
+    recent = _recent(mailbox, present, choice.since, older) if choice.since else present
     if choice.select == "all":
         selected = recent
     elif choice.select == "unseen":
@@ -58,10 +58,19 @@ def candidates(mailbox: Searchable, present: UIDSet, choice: Choice, older: UIDS
     return Candidates(present, selected, {why: uids for why, uids in left_out.items() if uids})
 
 
+def _recent(mailbox: Searchable, present: UIDSet, since: datetime, older: UIDSet) -> UIDSet:
+    """Return what of *present* may lie at or after *since*: not *older*, unless a later day says that it is new."""
+    found = mailbox.search(day_before(since)) & present
+    if not found & older:
+        return found
+    # A mailbox that was restored from a backup gives numbers again.
+    return (found - older) | (found & mailbox.search(day_after(since)))
+
+
 def _was_there(mailbox: Searchable, recent: UIDSet, choice: Choice) -> UIDSet:
-    """Return what of *recent* was there when the mailbox was first seen: by UID, or by day if UIDs have changed."""
+    """Return what of *recent* was there when the mailbox was first seen: by UID, unless the day says otherwise."""
     there = recent & UIDSet.span(1, choice.baseline)
-    return there - mailbox.search(day_before(choice.met_at)) if there and choice.met_at else there
+    return there - mailbox.search(day_before(choice.came_since)) if there and choice.came_since else there
 
 
 def day_before(since: datetime) -> str:
@@ -69,5 +78,13 @@ def day_before(since: datetime) -> str:
 
     SINCE goes by the day of the server's zone, which may have begun up to 14 hours before or after ours.
     """
-    day = (since - timedelta(days=1)).date()
+    return _since(since - timedelta(days=1))
+
+
+def day_after(since: datetime) -> str:
+    """The search key for what certainly lies after *since*, the start of a day in UTC, in any zone of a server."""
+    return _since(since + timedelta(days=1))
+
+
+def _since(day: datetime) -> str:
     return f"SINCE {day.day:02}-{MONTHS[day.month - 1]}-{day.year}"

@@ -128,8 +128,7 @@ def quiet(mailbox: Source, ledger: Ledger, wanted: Wanted) -> bool:
 def choose(mailbox: Searchable, present: UIDSet, memory: Memory, wanted: Wanted) -> Candidates:
     """Search *mailbox*, which lists *present*, for what is wanted of it; changes nothing."""
     older = UIDSet() if wanted.since else memory.left_out.get("older_than_since", UIDSet())
-    met_at = memory.met_at if memory.epoch.number > 1 else None
-    choice = Choice(wanted.select, wanted.since or memory.since, memory.baseline, met_at)
+    choice = Choice(wanted.select, wanted.since or memory.since, memory.baseline, memory.came_since)
     return candidates(mailbox, present, choice, older)
 
 

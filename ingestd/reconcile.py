@@ -73,7 +73,7 @@ def reconcile(mailbox: Listing, ledger: Ledger) -> UIDSet:
         _account(mailbox, ledger, present, whole=whole)
         _compare(mailbox, ledger, present)
     elif whole:
-        ledger.first_listed(present)
+        ledger.lower_baseline(present.highest)  # should the server have announced a UIDNEXT too high
     return present
 
 
@@ -92,6 +92,8 @@ def _recognise(mailbox: Listing, ledger: Ledger, present: UIDSet) -> None:
     if found.other or uidnext < memory.uidnext:
         log.warning("mailbox restored", mailbox=_name(mailbox), other=len(found.other), to_compare=len(known - sample))
         doubts = replace(doubts, compare=doubts.compare | (known - sample))
+    if uidnext < memory.uidnext:  # what comes now has numbers from before
+        ledger.lower_baseline(max(uidnext - 1, present.highest))
     ledger.doubt(doubts, uidnext)
 
 

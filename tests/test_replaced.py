@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -132,6 +133,51 @@ def test_a_mailbox_restored_from_a_backup_is_compared_as_a_whole(bench: Bench) -
 
     assert box.fetched[30:] == [11, 12, 13, 14]
     assert all(bench.place(uid)["digest"] == digest(mail(uid, "z" * 50 * uid)) for uid in range(11, 15))
+
+
+def restored(box: ListMailbox, uidnext: int) -> None:
+    """Have *box* be as it was when *uidnext* was next, as from a backup."""
+    for uid in range(uidnext, box.uidnext):
+        del box.messages[uid]
+    box.uidnext = uidnext
+
+
+def test_new_mail_under_numbers_from_before_the_first_sight_is_brought_even_if_it_was_read(bench: Bench) -> None:
+    box = mailbox(*range(1, 31))
+    box.seen.update(range(1, 31))
+    bench.run(box)
+    restored(box, 21)
+    bench.run(box)
+
+    uid = box.deliver(mail(99), seen=True)
+    bench.run(box)
+
+    assert (uid, bench.place(uid)["digest"]) == (21, digest(mail(99)))
+
+
+def test_new_mail_that_was_read_before_we_knew_of_the_restore_is_brought(bench: Bench) -> None:
+    box = mailbox(*range(1, 31))
+    box.seen.update(range(1, 31))
+    bench.run(box)
+    restored(box, 21)
+    for number in range(21, 31):
+        box.dates[box.deliver(mail(number, "z"), seen=True)] = memory(bench)["met_at"] + timedelta(days=5)
+
+    bench.run(box)
+
+    assert box.fetched == list(range(21, 31))
+
+
+def test_new_mail_under_the_number_of_a_message_that_was_too_old_is_brought(bench: Bench) -> None:
+    box = mailbox(*range(1, 31))
+    box.dates[30] = NOON.replace(hour=0) - timedelta(hours=1)
+    bench.run(box, since=NOON.date())
+    restored(box, 30)
+    box.dates[box.deliver(mail(99))] = NOON + timedelta(days=1)
+
+    bench.run(box, since=NOON.date())
+
+    assert bench.place(30)["digest"] == digest(mail(99))
 
 
 def test_what_is_pending_for_the_old_message_is_not_done_to_the_new_one(bench: Bench) -> None:

@@ -61,9 +61,9 @@ class Ledger:
         accounts.forget_object_ids(self._database, self._lease)
         self._begin(self.memory.afresh(numbers.uidvalidity, numbers.uidnext))
 
-    def first_listed(self, present: UIDSet) -> None:
-        """Lower the baseline to what there is at first sight, should the server have announced a UIDNEXT too high."""
-        self.memory = replace(self.memory, baseline=min(self.memory.baseline, present.highest))
+    def lower_baseline(self, last: int) -> None:
+        """Let nothing count as there at first sight whose UID comes after *last*."""
+        self.memory = replace(self.memory, baseline=min(self.memory.baseline, last))
 
     def reckon(self, absent: Absent) -> None:
         """Record which UIDs the server lists no more, and which it lists again."""

@@ -19,6 +19,7 @@ from .placements import Epoch
 Document = dict[str, Any]
 
 NONE = UIDSet()
+CERTAINLY_LATER = timedelta(days=3)  # in any time zone, by any clock
 BELIEVED = timedelta(days=1)  # after so long, a server that lists very many messages no more is believed
 
 
@@ -152,6 +153,11 @@ class Memory:
     def select(self) -> str:
         """What was selected by: "unseen", "all", or a search program."""
         return self.settings.rpartition(" since ")[0]
+
+    @property
+    def came_since(self) -> datetime:
+        """What lies there from then on came after first sight, whatever its UID: numbers may be given again."""
+        return self.met_at if self.epoch.number > 1 else self.met_at + CERTAINLY_LATER
 
     @property
     def expected(self) -> UIDSet:
