@@ -2,6 +2,7 @@
 
 `small` is what people write: text and HTML, about 4.5 KB a message, no attachments. `mixed` is a mailbox: as that, with
 attachments of 20 KB to 1 MB in one message of eight, forwarded messages, and one message in a hundred of 5 to 15 MB.
+`small_mailbox` and `mixed_mailbox` have more HTML and fewer large attachments: 22 KB and 180 KB a message.
 """
 
 from __future__ import annotations
@@ -62,6 +63,35 @@ def mixed(count: int) -> Iterator[bytes]:
             yield _message(chance, number, _with_files(chance, sizes))
         else:
             yield _message(chance, number, _forward(chance, number))
+
+
+def small_mailbox(count: int) -> Iterator[bytes]:
+    """Yield *count* messages of text and HTML, as offices send them."""
+    for number in range(count):
+        chance = random.Random(number)
+        yield _message(chance, number, _without_files(chance, number, chance.random()))
+
+
+def mixed_mailbox(count: int) -> Iterator[bytes]:
+    """Yield *count* messages, one of eight with attachments; the large ones are spread evenly."""
+    for number in range(count):
+        chance = random.Random(-number - 1)
+        kind = chance.random()
+        if number % 100 == 50:
+            yield _message(chance, number, _with_files(chance, [chance.randint(3_700_000, 11_000_000)]))
+        elif kind < 0.12:
+            sizes = [int(20_000 * 50 ** (chance.random() ** 1.5)) for _ in range(chance.randint(1, 3))]
+            yield _message(chance, number, _with_files(chance, sizes))
+        else:
+            yield _message(chance, number, _without_files(chance, number, chance.random()))
+
+
+def _without_files(chance: random.Random, number: int, kind: float) -> bytes:
+    if kind < 0.7:
+        return _alternative(chance, int(chance.triangular(1600, 13_000, 4800)))
+    if kind < 0.98:
+        return _text(chance, "plain", chance.randint(1000, 6000))
+    return _forward(chance, number)
 
 
 def write_large(path: Path, size_bytes: int) -> None:

@@ -1,0 +1,114 @@
+"""The programs that are measured: ingestd with a store that discards and with a real one, and its peers.
+
+Each takes the whole INBOX of one user from the same server, and leaves what it brought in a directory or a database.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pymongo import MongoClient
+
+from ingestd.demo.dovecot import Dovecot
+
+PEERS = Path(__file__).parent / "peers"
+WORKERS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a program has to do: bring the INBOX of *user*, with an empty *directory* to itself."""
+
+    server: Dovecot
+    user: str
+    directory: Path
+    database: str  # a name that was never used
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """*command* prepares a task and says how to do it; *stored* says how many messages are there afterwards."""
+
+    name: str
+    command: Callable[[Task], Sequence[str]]
+    stored: Callable[[Task], int | None]
+
+
+def programs(real: str, behind: str, discarding: int) -> list[Program]:
+    """Those that can be run here.
+
+    ingestd works once with the store at *real* (a URI), and once with that on port *discarding*, which asks *behind*.
+    """
+    found = [
+        Program("ingestd, store discards", lambda task: _ingestd(task, behind, discarding), lambda _: None),
+        Program("ingestd", lambda task: _ingestd(task, real), lambda task: _in_database(task, real)),
+    ]
+    if shutil.which("mbsync"):
+        found.append(Program("mbsync, fsync", lambda task: _mbsync(task, "yes"), _in_maildir))
+        found.append(Program("mbsync, no fsync", lambda task: _mbsync(task, "no"), _in_maildir))
+    if shutil.which("node") and (PEERS / "node_modules" / "imap").is_dir():
+        found.append(Program("node-imap + mailparser", _node_imap, _in_lines))
+    return found
+
+
+# --- ingestd
+
+
+def _ingestd(task: Task, uri: str, port: int | None = None) -> list[str]:
+    """As a person would run it. Through *port*, if that is given, to whatever answers there for the store."""
+    store = urlsplit(uri)
+    host = f"127.0.0.1:{port}" if port else store.netloc.rpartition("@")[2]
+    options = store.query + ("&directConnection=true" if port else "")
+    for name, secret in (("store", store.password or ""), ("mail", task.server.password)):
+        path = task.directory / name
+        path.touch(mode=0o600)
+        path.write_text(secret)
+    login = f"{store.username}@" if store.username else ""
+    (task.directory / "ingestd.toml").write_text(
+        f'[store]\nuri = "{store.scheme}://{login}{host}/{task.database}?{options}"\ntls = "none"\n'
+        + ('password = { file = "store" }\n' if login else "")
+        + f'[daemon]\nworkers = {WORKERS}\nspool_dir = "spool"\n'
+        '[[account]]\nname = "work"\n[account.imap]\nhost = "127.0.0.1"\ntls = "none"\npassword = { file = "mail" }\n'
+        f'port = {task.server.imap_port}\nuser = "{task.user}"\n'
+    )
+    return [sys.executable, "-m", "ingestd", "--config", str(task.directory / "ingestd.toml"), "-q", "once"]
+
+
+def _in_database(task: Task, uri: str) -> int:
+    with MongoClient[dict[str, object]](uri) as client:
+        count = client[task.database].placements.count_documents({"state": "stored"})
+        client.drop_database(task.database)
+    return count
+
+
+# --- peers
+
+
+def _mbsync(task: Task, fsync: str) -> list[str]:
+    (task.directory / "mbsyncrc").write_text(
+        f"FSync {fsync}\nIMAPStore far\nHost 127.0.0.1\nPort {task.server.imap_port}\nUser {task.user}\n"
+        f"Pass {task.server.password}\nAuthMechs LOGIN\nSSLType None\n\n"
+        f"MaildirStore near\nPath {task.directory}/\nInbox {task.directory}/Maildir\n\n"
+        "Channel all\nFar :far:INBOX\nNear :near:INBOX\nCreate Near\nSync Pull\nSyncState *\n"
+    )
+    return ["mbsync", "-q", "-c", str(task.directory / "mbsyncrc"), "all"]
+
+
+def _in_maildir(task: Task) -> int:
+    return sum(1 for folder in ("new", "cur") for _ in (task.directory / "Maildir" / folder).iterdir())
+
+
+def _node_imap(task: Task) -> list[str]:
+    login = [str(task.server.imap_port), task.user, task.server.password]
+    return ["node", str(PEERS / "node_imap.js"), *login, str(task.directory)]
+
+
+def _in_lines(task: Task) -> int:
+    with (task.directory / "mail.jsonl").open("rb") as lines:
+        return sum(1 for line in lines if json.loads(line))
