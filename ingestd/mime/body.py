@@ -20,7 +20,8 @@ from .enclosed import Enclosed
 from .parts import Part
 from .rtf import from_rtf
 from .text import from_html, unflowed
-from .transfer import start_of
+from .texts import Texts
+from .transfer import start, start_of
 
 TEXT_BYTES = 1 << 20  # as UTF-8
 HTML_BYTES = 4 << 20  # as UTF-8
@@ -60,12 +61,12 @@ class _Content:
     whole: bool
 
 
-def body(raw: Raw, found: Bodies, files: Mapping[Part, Sequence[Enclosed]]) -> Body:
+def body(texts: Texts, found: Bodies, files: Mapping[Part, Sequence[Enclosed]]) -> Body:
     """Read the parts that are the body, without the *files* within them.
 
     At most a few MiB are read of each, however large.
     """
-    return _Reader(raw, files).body(found)
+    return _Reader(texts, files).body(found)
 
 
 def or_in_tnef(raw: Raw, said: Body, found: Iterable[Found]) -> Body:
@@ -110,8 +111,8 @@ def _decoded(found: Found, data: bytes, *, whole: bool) -> Decoded:
 class _Reader:
     """Decodes each part once, though its text may be wanted twice."""
 
-    def __init__(self, raw: Raw, files: Mapping[Part, Sequence[Enclosed]]) -> None:
-        self._raw = raw
+    def __init__(self, texts: Texts, files: Mapping[Part, Sequence[Enclosed]]) -> None:
+        self._texts = texts
         self._files = files
         self._room = READ_BYTES
         self._contents: dict[Part, _Content] = {}
@@ -143,7 +144,7 @@ class _Reader:
             # A character takes at least a byte, so what is cut here would hardly have fitted.
             size_bytes = min(HTML_BYTES if is_html(part) else TEXT_BYTES, self._room)
             without = [(file.start, file.end) for file in self._files.get(part, ())]
-            data, whole = start_of(self._raw, part.span(self._raw), size_bytes, without)
+            data, whole = start(self._texts.pieces(part), size_bytes, without)
             self._room -= len(data)
             decoded = decode(data, part.type.text("charset"), whole=whole, hints=self._hints(part, data))
             if decoded.defect:

@@ -8,14 +8,23 @@ import unicodedata
 _UNCLEAN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")
 _BREAKING = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029]+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_FINE = bytes(byte for byte in range(256) if byte in b"\t\n\r" or byte >= 0x20)
 REPLACEMENT = "\ufffd"
 
 
 def clean(text: str) -> str:
     """*text* with what cannot be stored replaced; tabs and line breaks stay."""
-    if _UNCLEAN.search(text):
+    if not _is_clean(text):
         text = _UNCLEAN.sub(REPLACEMENT, text)
     return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def _is_clean(text: str) -> bool:
+    """Whether a pattern would find nothing to replace; told in a fraction of the time."""
+    try:
+        return not text.encode().translate(None, _FINE)
+    except UnicodeEncodeError:  # a surrogate
+        return False
 
 
 def one_line(text: str) -> str:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from ..message import Attachment, Span
 from ..raw import Raw
-from . import attachments, enclosed, lzfu, tnef
+from . import attachments, lzfu, tnef
 from .attachments import Found
 from .enclosed import Enclosed
 from .parts import Part
@@ -59,11 +59,6 @@ def from_attachment(raw: Raw, holder: Attachment, budget: Budget, depth: int = D
     for found in _found(raw, holder.part, holder.span, files, budget):
         yield found
         yield from from_attachment(raw, found.attachment, budget, depth - 1)
-
-
-def in_text(raw: Raw, part: Part) -> tuple[Enclosed, ...]:
-    """The files in the text of *part*."""
-    return tuple(enclosed.in_text(decoded(raw, part.span(raw))))
 
 
 def within(span: Span, holder: Span) -> Span:

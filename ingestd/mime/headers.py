@@ -19,7 +19,7 @@ from mailparser.version import __version__
 
 from ..message import Address, Hop
 from .clean import one_line
-from .plain import plain_clauses, plain_date
+from .plain import plain_clauses, plain_date, usual_clauses
 from .words import unfolded, words_decoded
 
 MAIL_PARSER: str = __version__  # part of what a stored document says about its origin
@@ -168,7 +168,7 @@ def _offset_minutes(text: str) -> int | None:
 def hop(value: bytes) -> Hop:
     """One Received header; what cannot be read is None."""
     text = unfolded(value[:RECEIVED_BYTES]).replace("\x00", "")
-    clauses = plain_clauses(text) or _clauses(text)
+    clauses = usual_clauses(text) or plain_clauses(text) or _clauses(text)
     found = _moment(clauses.get("date", "").strip()[:DATE_BYTES])
     return Hop(
         _clause(clauses, "by"),

@@ -18,7 +18,7 @@ from .bodies import Bodies, bodies
 from .body import Body, body, is_html, or_in_tnef
 from .clean import one_line
 from .derived import Budget
-from .enclosed import Enclosed
+from .enclosed import Enclosed, in_text
 from .fields import Fields
 from .headers import MAIL_PARSER
 from .outside import Outsides
@@ -26,6 +26,7 @@ from .parts import EMBEDDING, Part
 from .scan import EMBEDDED, scan
 from .segments import segments
 from .text import snippet
+from .texts import Texts
 from .transfer import start_of
 
 PARSE_VERSION = 3
@@ -187,8 +188,10 @@ def _decoded(place: _Inner, part: Part, limits: set[str]) -> _Inner | None:
 def _letter(place: _Inner, budget: Budget, outside: Outsides) -> _Letter:
     raw, leaves = place.raw, _leaves(place)
     outside.add(raw, place.root, whole=place.whole)
-    files = {part: lying for part in leaves.text if not is_html(part) and (lying := derived.in_text(raw, part))}
-    said = None if place.holder else body(raw, leaves, files)
+    texts = Texts(raw)
+    plain = [part for part in leaves.text if not is_html(part)]
+    files = {part: lying for part in plain if (lying := tuple(in_text(texts.pieces(part))))}
+    said = None if place.holder else body(texts, leaves, files)
     found = list(_files(raw, leaves, files, said.content_ids() if said else frozenset(), budget))
     if place.within:
         found = [_rebased(each, place.within, place.holder) for each in found]

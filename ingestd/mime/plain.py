@@ -22,6 +22,14 @@ _TRACE = re.compile(
     re.IGNORECASE,
 )
 _UNUSUAL = re.compile(r"[()\[\]<>\\\"]")
+_COMMENT = r" \([ !#-'*-\[\]-~]*\)"  # in ASCII, without quotes
+_HOST = rf"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+(?:{_COMMENT})?"
+_WORD = r"(?!(?:from|by|via|with|id|for|cipher) )[A-Za-z0-9]+"
+_USUAL = re.compile(  # word by word
+    rf"from (?P<from>{_HOST}) by (?P<by>{_HOST}) with (?P<with>{_WORD}) id (?P<id>{_WORD}(?:{_COMMENT})*)"
+    r"(?: for (?P<for><[^<>()\[\];\s\\\"]*>))?; *(?P<date>[A-Za-z0-9 ,:+-]*[A-Za-z0-9](?: \([A-Z]*\))?)",
+    re.ASCII | re.IGNORECASE,
+)
 
 
 def plain_date(text: str) -> datetime | None:
@@ -36,6 +44,12 @@ def plain_date(text: str) -> datetime | None:
         return None
     offset = timedelta(hours=int(hours), minutes=int(minutes))
     return local + offset if sign == "-" else local - offset
+
+
+def usual_clauses(text: str) -> dict[str, str] | None:
+    """The same as `plain_clauses`, for what nine servers of ten write, in a fraction of the time."""
+    match = None if "  " in text else _USUAL.fullmatch(text)
+    return {name: value for name, value in match.groupdict().items() if value is not None} if match else None
 
 
 def plain_clauses(text: str) -> dict[str, str] | None:

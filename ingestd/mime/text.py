@@ -7,7 +7,7 @@ import re
 
 SNIPPET = 200  # characters
 SIGNATURE = "-- "  # the line before one; its blank joins nothing
-_SNIPPET_SOURCE = 4000
+_SNIPPET_SOURCES = 400, 4000  # characters that it is made of; the more are needed where many are blank
 
 # What is never shown; an end that is missing swallows the rest, as in a browser, and keeps this linear.
 _HIDDEN = re.compile(
@@ -57,4 +57,8 @@ def unflowed(text: str, *, delete_space: bool) -> str:
 
 def snippet(text: str) -> str:
     """The start of *text* on one line."""
-    return " ".join(text[:_SNIPPET_SOURCE].split())[:SNIPPET].rstrip()
+    for source in _SNIPPET_SOURCES:
+        line = " ".join(text[:source].split())
+        if len(line) >= SNIPPET:
+            break
+    return line[:SNIPPET].rstrip()

@@ -22,7 +22,7 @@ LINE = 64 * 1024  # bytes of one line that a decoder holds while it waits for th
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 _NOT_BASE64 = bytes(byte for byte in range(256) if byte not in _ALPHABET)
 _PADDING = re.compile(rb"=+")
-_ODD_BREAKS = (b"=\n", b"= ", b"=\t")
+_ODD_BREAK = re.compile(rb"=(?:\r(?!\n)|[ \t])")
 _SOFT_BREAK = re.compile(rb"=[ \t]*(?:\r\n|\n|\r)")
 _YENC_ESCAPE = re.compile(rb"=(.)", re.DOTALL)
 _UNYENC = bytes((byte - 42) % 256 for byte in range(256))
@@ -69,13 +69,18 @@ def digest(raw: Raw, span: Span) -> tuple[str, int]:
     return sha.hexdigest(), size_bytes
 
 
-def start_of(raw: Raw, span: Span, size_bytes: int, without: Sequence[tuple[int, int]] = ()) -> tuple[bytes, bool]:
-    """Return at most the first *size_bytes* of the content of *span*, and whether that is all of it.
+def start_of(raw: Raw, span: Span, size_bytes: int) -> tuple[bytes, bool]:
+    """Return at most the first *size_bytes* of the content of *span*, and whether that is all of it."""
+    return start(decoded(raw, span), size_bytes)
+
+
+def start(content: Iterable[bytes], size_bytes: int, without: Sequence[tuple[int, int]] = ()) -> tuple[bytes, bool]:
+    """Return at most the first *size_bytes* of *content*, which comes in pieces, and whether that is all of it.
 
     What lies in *without*, ranges in order, is left out.
     """
     taken, size = [], 0
-    for piece in _left(decoded(raw, span), without) if without else decoded(raw, span):
+    for piece in _left(content, without) if without else content:
         taken.append(piece)
         size += len(piece)
         if size > size_bytes:
@@ -94,7 +99,7 @@ def _slice(source: Iterator[bytes], start: int, end: int) -> Iterator[bytes]:
             return
 
 
-def _left(source: Iterator[bytes], without: Sequence[tuple[int, int]]) -> Iterator[bytes]:
+def _left(source: Iterable[bytes], without: Sequence[tuple[int, int]]) -> Iterator[bytes]:
     """The bytes of *source* that lie in none of the ranges."""
     ranges = deque(without)
     at = 0
@@ -182,16 +187,8 @@ def _from_quoted_printable(source: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _unquoted(data: bytes) -> bytes:
-    # a2b_qp takes "=\r" without "\n" for a break that eats everything up to the next line, so breaks go first.
-    return binascii.a2b_qp(_joined(data)) if b"=" in data else data
-
-
-def _joined(data: bytes) -> bytes:
-    """*data* without its soft line breaks. Nearly all are written as they should be, and those go much faster."""
-    usual = data.count(b"=\r\n")
-    if data.count(b"=\r") == usual and not any(odd in data for odd in _ODD_BREAKS):
-        return data.replace(b"=\r\n", b"")
-    return _SOFT_BREAK.sub(b"", data)
+    # a2b_qp takes "=\r" without "\n" for a break that eats everything up to the next line, and "= " for none.
+    return binascii.a2b_qp(_SOFT_BREAK.sub(b"", data) if _ODD_BREAK.search(data) else data)
 
 
 def _from_uuencode(source: Iterator[bytes]) -> Iterator[bytes]:

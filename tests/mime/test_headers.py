@@ -12,7 +12,7 @@ from mailparser.utils import parse_received
 
 from ingestd.message import Address
 from ingestd.mime.headers import addresses, first_id, hop, ids, moment
-from ingestd.mime.plain import plain_clauses, plain_date
+from ingestd.mime.plain import plain_clauses, plain_date, usual_clauses
 from ingestd.mime.words import header_text
 
 
@@ -143,6 +143,40 @@ def test_no_received_header_reads_differently_when_read_the_plain_way(words: lis
     if plain is not None:
         expected = parse_received(value)
         assert {key: plain.get(key, "") for key in KEYS} == {key: expected.get(key, "") for key in KEYS}
+
+
+HOSTS = st.sampled_from(["mx.example.org", "a.b", "by.example", "localhost", "from", "[192.0.2.1]"])
+COMMENTS = st.sampled_from(
+    ["", " (x [192.0.2.1])", " (Postfix)", " (with  two)", " (a\tb)", " (by x)", " (a (b))", " (\xa0)"]
+)
+ONE_WORD = st.sampled_from(["ESMTPS", "4B00", "cipher", "id", "FOR", "x-y", "esmtp"])
+TARGETS = st.sampled_from(["", " for <a@b.c>", " for a@b.c", " for <a@b.c> (added by x@y.z)", " for <a b>"])
+DATES = st.sampled_from(["Mon, 5 Jan 2026 00:07:00 +0000", "5 Jan 2026 00:07:00 +0000 (UTC)", "", "x; y", "1 by me"])
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    HOSTS, COMMENTS, HOSTS, COMMENTS, ONE_WORD, ONE_WORD, COMMENTS, TARGETS, DATES, st.sampled_from(["; ", ";", " ; "])
+)
+def test_no_received_header_reads_differently_when_read_as_usual(
+    sender: str, saying: str, by: str, being: str, how: str, name: str, more: str, target: str, date: str, end: str
+) -> None:
+    value = f"from {sender}{saying} by {by}{being} with {how} id {name}{more}{target}{end}{date}"
+
+    usual = usual_clauses(value)
+
+    if usual is not None:
+        expected = parse_received(value)
+        assert {key: usual.get(key, "") for key in KEYS} == {key: expected.get(key, "") for key in KEYS}
+
+
+def test_the_usual_received_header_is_read_as_usual() -> None:
+    value = (
+        "from mx1.example.org (mx1.example.org [192.0.2.1]) by mail.example.net (Postfix) with ESMTPS id 4B00000017"
+        " (version=TLSv1.3 cipher=TLS_AES_256_GCM_SHA384) for <desk@example.net>; Mon, 5 Jan 2026 02:41:00 +0000 (UTC)"
+    )
+
+    assert usual_clauses(value) == plain_clauses(value)
 
 
 @settings(max_examples=200, deadline=None)
