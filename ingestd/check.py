@@ -42,6 +42,7 @@ def examine(access: Access, account: Account, order: Order) -> Finding:
             accounts.check_binding(database, account.name, account.host, account.user)
         if account.imap is not None:
             _examine_imap(access, account, order, finding)
+            _examine_fallback(access, account)
         else:
             _examine_pop3(access, account, order, finding)
     except StoreUnavailable:
@@ -67,6 +68,13 @@ def _examine_pop3(access: Access, account: Account, order: Order, finding: Findi
         finding.mailboxes.append(maildrop.NAME)
         if access.database is not None:
             finding.previews.append(maildrop_visit.preview(access.database, account, pop3, order))
+
+
+def _examine_fallback(access: Access, account: Account) -> None:
+    """Log in over POP3, where there is that beside IMAP: nobody wants to find out when it is needed."""
+    if account.pop3 is not None:
+        with access.visit(account, account.pop3.host), access.pop3(account):
+            return
 
 
 def _refusals(imap: ImapAccount, account: Account, names: list[str]) -> Iterator[Refused]:

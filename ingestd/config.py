@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from . import units
+from .breaker import Patience
 from .config_file import ConfigError, Written, expanded, find, included, mistakes, read, unknown
 from .config_values import (
     EMBEDDED,
@@ -273,6 +274,13 @@ class Pop3(MailServer):
     port: int = Field(default_factory=lambda given: POP3_PORTS[given.get("tls", "implicit")], ge=1, le=65535)
     user: Text | None = None
     password: Secret | None = None
+    fallback_attempts: int = Field(default=3, ge=1, le=1000)
+    fallback_after: Annotated[Duration, between("0s", "1d")] = timedelta(minutes=5)
+
+    @property
+    def patience(self) -> Patience:
+        """What IMAP may fail before it is this that serves."""
+        return Patience(self.fallback_attempts, self.fallback_after)
 
 
 class Account(Table):
@@ -330,7 +338,11 @@ class Account(Table):
     @model_validator(mode="after")
     def _what_pop3_can_do(self) -> Self:
         if self.imap is not None:
+            if self.pop3 and self.select not in ("unseen", "all"):
+                raise ValueError('pop3: nothing can be searched for there; write "unseen" or "all" for select')
             return self
+        if self.pop3 and self.pop3.model_fields_set & {"fallback_attempts", "fallback_after"}:
+            raise ValueError("pop3.fallback_attempts, fallback_after: there is no [account.imap] to fall back from")
         if self.mailboxes != ("INBOX",):
             raise ValueError("mailboxes: over POP3 there is only the INBOX; remove the key, or add [account.imap]")
         if "select" in self.model_fields_set and self.select != "all":

@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from time import monotonic
 from typing import Any
 
 from pymongo.database import Database
 
-from . import maildrop_visit
+from . import maildrop, maildrop_visit
 from .access import Access, secret
+from .breaker import Patience
 from .config import Account, Config
 from .connections import Connections
 from .errors import IngestError, LeaseLost, PutOff, StoreUnavailable
+from .fallback import Fallback
 from .governor import Governor
 from .push import Trust
 from .sources.imap import ImapAccount
+from .sources.pop3 import Pop3Account
 from .spool import Spool
 from .store import accounts, indexes, views
 from .store.database import StoreSettings, connected, ping
@@ -104,26 +107,60 @@ class Daemon:
             accounts.check_binding(self.database, account.name, account.host, account.user)
             visit = self.visit(account, lease)  # before the server is asked: it closes the log to a holder before us
             if account.imap is None:
-                with (
-                    self._access.visit(account, account.host),
-                    self.connections.maildrop(self._access.pop3(account)) as pop3,
-                ):
+                with self._maildrop(account) as pop3:
                     accounts.bind(self.database, lease, account.host, account.user)
                     maildrop_visit.serve(visit, pop3, order, watch, outcome)
-                return outcome
-            with (
-                self._access.visit(account, account.host),
-                self.connections.visiting(account.name, lambda: self._access.imap(account)) as imap,
-            ):
-                accounts.bind(self.database, lease, account.host, account.user)
-                visit.all_mailboxes(imap, order, watch, outcome)
-                self._keep(imap, account, order, outcome)
+            elif account.pop3 is None:
+                self._over_imap(visit, order, watch, outcome)
+            else:
+                self._over_either(visit, account.pop3.patience, order, watch, outcome)
         except StoreUnavailable:
             raise
         except IngestError as error:
             if not self._stopped():  # else it is only our own stop, as seen by what was under way
                 outcome.errors.append(error)
         return outcome
+
+    def _over_imap(self, visit: Visit, order: Order, watch: Watch, outcome: Outcome) -> None:
+        account = visit.account
+        with self._imap(account) as imap:
+            accounts.bind(self.database, visit.lease, account.host, account.user)
+            visit.all_mailboxes(imap, order, watch, outcome)
+            self._keep(imap, account, order, outcome)
+
+    def _over_either(self, visit: Visit, patience: Patience, order: Order, watch: Watch, outcome: Outcome) -> None:
+        account = visit.account
+
+        def over_imap() -> None:
+            maildrop_visit.settle(visit)
+            self._over_imap(visit, order, watch, outcome)
+
+        def probe() -> None:
+            with self._imap(account):
+                return
+
+        def over_pop3(since: datetime, why: IngestError) -> None:
+            if order.mailbox not in (None, maildrop.NAME):
+                raise why
+            outcome.over_pop3.append(why)
+            with self._maildrop(account) as pop3:
+                outcome.summaries.append(maildrop_visit.fall_back(visit, pop3, since, order.limit, watch))
+
+        Fallback(self.database, visit.lease, patience, self._stopped).serve(over_imap, probe, over_pop3)
+
+    @contextmanager
+    def _imap(self, account: Account) -> Iterator[ImapAccount]:
+        with (
+            self._access.visit(account, account.host),
+            self.connections.visiting(account.name, lambda: self._access.imap(account)) as imap,
+        ):
+            yield imap
+
+    @contextmanager
+    def _maildrop(self, account: Account) -> Iterator[Pop3Account]:
+        pop3 = self._access.pop3(account)
+        with self._access.visit(account, pop3.server.host), self.connections.maildrop(pop3):
+            yield pop3
 
     def configure(self, config: Config) -> None:
         """Go by the accounts of *config* from the next visit on."""

@@ -3,6 +3,7 @@
 IngestError
  ├─ Unavailable   try again later (network, server busy, primary stepping down)
  │   ├─ StoreUnavailable   the same, of the store: no account can go on without it
+ │   ├─ Unreachable        a mail server is away: no connection, turned away before login, or nothing that makes sense
  │   └─ PutOff             the mail server has enough of us for now: nothing is wrong with the account
  ├─ Refused       a person must act (bad password, wrong certificate, no such mailbox)
  │   └─ NeedsLogin         the same, of an OAuth 2 login: `ingestd auth login ACCOUNT`
@@ -28,6 +29,10 @@ class Unavailable(IngestError):
 
 class StoreUnavailable(Unavailable):
     """MongoDB did not answer; the same call may succeed later."""
+
+
+class Unreachable(Unavailable):
+    """The mail server is away, as far as can be told; another way to the same mail may be open."""
 
 
 class PutOff(Unavailable):

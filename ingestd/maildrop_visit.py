@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,10 +11,12 @@ from pymongo.database import Database
 from . import maildrop
 from .config import Account
 from .errors import Refused
+from .ingest import Wanted
 from .sources.pop3 import Pop3Account
 from .store import maildrops
 from .store.maildrop_ledger import MaildropLedger
-from .store.maildrop_places import look_up, unacknowledged
+from .store.maildrop_places import look_up, seal_again, unacknowledged
+from .store.messages import Terms
 from .summary import Summary
 from .visit import Order, Outcome, Visit, Watch, after_store, terms, unproven, wanted
 from .workers import Sink
@@ -24,13 +27,30 @@ Document = dict[str, Any]
 def serve(visit: Visit, pop3: Pop3Account, order: Order, watch: Watch, outcome: Outcome) -> None:
     """Make a pass over the maildrop of an account that has no other protocol."""
     check_order(visit.account, order)
-    memory = remembered(visit.database, visit.account)
-    ledger = MaildropLedger(visit.database, visit.lease, visit.seals, memory)
-    sink = Sink(visit.workers, terms(visit.account))
-    steps = maildrop.ingest(pop3, ledger, sink, visit.spool, wanted(visit.account, order))
-    summary = visit.watched(maildrop.NAME, steps, watch, ledger.finish)
+    summary = _passed(visit, pop3, watch, wanted(visit.account, order), terms(visit.account))
     outcome.summaries.append(summary)
     outcome.errors.extend(unproven(summary))
+
+
+def fall_back(visit: Visit, pop3: Pop3Account, since: datetime, limit: int | None, watch: Watch) -> Summary:
+    """Make a pass over what came *since* then, of an account whose IMAP server is away. Tells the server nothing."""
+    wanted = Wanted("all", since=since, limit=limit)
+    return _passed(visit, pop3, watch, wanted, replace(terms(visit.account), ack=None))
+
+
+def settle(visit: Visit) -> None:
+    """Seal what a pass has left unsealed when it broke off, since there may be none after it."""
+    memory = maildrops.last(visit.database, visit.account.name)
+    if memory and memory.began_at:
+        seal_again(visit.database, visit.seals, memory)
+        maildrops.save(visit.database, visit.lease, replace(memory, began_at=None, sealed=visit.seals.number))
+
+
+def _passed(visit: Visit, pop3: Pop3Account, watch: Watch, wanted: Wanted, terms: Terms) -> Summary:
+    memory = remembered(visit.database, visit.account)
+    ledger = MaildropLedger(visit.database, visit.lease, visit.seals, memory)
+    steps = maildrop.ingest(pop3, ledger, Sink(visit.workers, terms), visit.spool, wanted)
+    return visit.watched(maildrop.NAME, steps, watch, ledger.finish)
 
 
 def preview(database: Database[Document], account: Account, pop3: Pop3Account, order: Order) -> Summary:

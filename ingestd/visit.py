@@ -64,6 +64,7 @@ class Outcome:
     account: str
     summaries: list[Summary] = field(default_factory=list)
     errors: list[IngestError] = field(default_factory=list)
+    over_pop3: list[IngestError] = field(default_factory=list)  # why it was not IMAP, where it was not
 
 
 @dataclass(frozen=True, slots=True)

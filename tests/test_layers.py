@@ -16,7 +16,7 @@ MODULES = sorted(ROOT.rglob("*.py"))
 # From the bottom up; a station may import what stands below it.
 LAYERS = (
     {"throttle"},
-    {"errors", "uidset", "raw", "units", "systemd", "steps", "pulse", "quiet", "cron"},
+    {"errors", "uidset", "raw", "units", "systemd", "steps", "pulse", "breaker", "quiet", "cron"},
     {"message", "caps"},
     {"config_file", "config_edit"},
     {"config_values"},
@@ -29,7 +29,7 @@ LAYERS = (
     {"access"},
     {"workers"},
     {"archive", "visit", "holding", "chores"},
-    {"maildrop_visit"},
+    {"maildrop_visit", "fallback"},
     {"push", "reload"},
     {"daemon"},
     {"service", "check", "audit"},
@@ -56,8 +56,8 @@ HOMES = {
     "rich": {"cli"},
 }
 # These may name pymongo's Database in a signature.
-TYPES_ONLY = {"access", "governor", "workers", "chores", "daemon", "visit", "maildrop_visit", "check", "audit", "demo"}
-TYPES_ONLY |= {"cli"}
+TYPES_ONLY = {"access", "governor", "workers", "chores", "daemon", "visit", "maildrop_visit", "fallback"}
+TYPES_ONLY |= {"check", "audit", "demo", "cli"}
 
 
 def imported(path: Path) -> Iterator[str]:

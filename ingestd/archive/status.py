@@ -10,6 +10,8 @@ from typing import Any
 
 from pymongo.database import Database
 
+from ..breaker import Breaker
+from ..store import fallbacks
 from ..store.database import translated
 from ..store.maildrop_places import epoch
 from ..store.memory import BELIEVED
@@ -74,6 +76,7 @@ class AccountStatus:
     trouble: Trouble | None
     untold: Untold | None
     put_off: tuple[PutOff, ...]
+    fallback: Breaker | None  # None when it was never looked at: without POP3, or without a failure of IMAP
     messages: int  # distinct, without variants of others
     mailboxes: tuple[MailboxStatus, ...]
 
@@ -113,6 +116,7 @@ def accounts(database: Database[Document]) -> Iterator[AccountStatus]:
                 trouble=Trouble(**found["trouble"]) if found.get("trouble") else None,
                 untold=_untold(found["push"]) if "push" in found else None,
                 put_off=tuple(held.get(found["_id"], ())),
+                fallback=fallbacks.read(found["fallback"]) if found.get("fallback") else None,
                 messages=_messages(database, found["_id"]),
                 mailboxes=(
                     *map(_mailbox, database.mailboxes.find({"account": found["_id"]}).sort("_id")),

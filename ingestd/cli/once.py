@@ -52,7 +52,7 @@ def once(
     _tell(session.output, outcomes)
     if signals.received:
         return INTERRUPTED
-    return FINDING if any(outcome.errors for outcome in outcomes) else None
+    return FINDING if any(outcome.errors or outcome.over_pop3 for outcome in outcomes) else None
 
 
 def _preview(session: Session, target: str | None, order: Order) -> int | None:
@@ -82,6 +82,8 @@ def _tell(output: Output, outcomes: list[Outcome], *, dry_run: bool = False) -> 
     elif advice := summaries.advice(every):
         output.emit(None, advice)
     for outcome in outcomes:
+        for error in outcome.over_pop3:
+            output.complain(f"{error}; the INBOX was read over POP3 instead")
         for error in outcome.errors:
             output.complain(str(error))
 
@@ -91,6 +93,7 @@ def _data(outcome: Outcome) -> dict[str, Any]:
         "account": outcome.account,
         "mailboxes": [summaries.as_data(summary) for summary in outcome.summaries],
         "errors": [str(error) for error in outcome.errors],
+        "over_pop3": [str(error) for error in outcome.over_pop3],
     }
 
 

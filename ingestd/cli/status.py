@@ -13,6 +13,9 @@ from .output import cell, table
 
 if TYPE_CHECKING:
     from ..archive.status import AccountStatus, DaemonStatus, MailboxStatus, Trouble, Untold
+    from ..breaker import Breaker
+
+SWITCHES = 4  # between IMAP and POP3 that are shown; JSON has more
 
 
 def register(app: typer.Typer) -> None:
@@ -47,6 +50,7 @@ def _lines(session: Session, daemons: list[DaemonStatus], accounts: list[Account
             yield f"  {_untold(account.untold)}"
         for put_off in account.put_off:
             yield f"  put off by {put_off.provider} until {cell(put_off.until)} UTC: {put_off.why}"
+        yield from (f"  {line}" for line in _fallback(account.fallback))
         yield from (f"  {_doubted(box)}" for box in account.mailboxes if box.disappeared)
     rows = [
         (f"{account.account}/{box.mailbox}", box.done, box.to_do, box.left_out, cell(box.last_pass))
@@ -56,6 +60,17 @@ def _lines(session: Session, daemons: list[DaemonStatus], accounts: list[Account
     if rows:
         yield ""
         yield session.output.rendered(table(("mailbox", "done", "to do", "left out", "last pass (UTC)"), rows))
+
+
+def _fallback(fallback: Breaker | None) -> Iterator[str]:
+    if fallback is None:
+        return
+    if fallback.open:
+        times = f"IMAP has failed {fallback.failures:,} times since {cell(fallback.since)} UTC"
+        yield f"read over POP3 now; {times}: {fallback.reason}"
+    for switch in fallback.history[-SWITCHES:]:
+        to = "fell back to POP3" if switch.to == "pop3" else "back to IMAP"
+        yield f"{cell(switch.at)} UTC: {to}: {switch.reason}"
 
 
 def _service(account: AccountStatus) -> str:

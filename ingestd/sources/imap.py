@@ -18,7 +18,7 @@ from typing import Self
 
 from imapclient.imap_utf7 import encode as modified_utf7
 
-from ..errors import PutOff, Refused, Unavailable
+from ..errors import PutOff, Refused, Unavailable, Unreachable
 from ..message import Arrival, Metadata, Numbers, Place, Removal, Twins
 from ..spool import Lane
 from ..uidset import UIDSet
@@ -178,7 +178,7 @@ class ImapAccount:
             every = [one for one in listed(answer) if one.selectable]
         except Broken as error:
             self.drop()
-            raise Unavailable(f"{what}: {self.server.host}: {error}") from error
+            raise Unreachable(f"{what}: {self.server.host}: {error}") from error
         self._raw_names.update((one.name, one.raw) for one in every)
         return every
 

@@ -15,7 +15,7 @@ from imapclient.exceptions import ProtocolError
 from imapclient.imap_utf7 import decode as from_utf7
 from imapclient.response_parser import parse_fetch_response
 
-from ..errors import IngestError, PutOff, Refused, Unavailable
+from ..errors import IngestError, PutOff, Refused, Unavailable, Unreachable
 from ..message import Metadata, Numbers
 from ..throttle import Throttle, throttle
 from ..uidset import UIDSet
@@ -79,7 +79,8 @@ def refusal(what: str, host: str, answer: Answer, advice: str) -> IngestError:
     if answer.throttle:
         return PutOff(f"{what} put off by {host}{answer.bracketed}: {answer.throttle}", answer.throttle)
     if answer.busy:
-        return Unavailable(f"{what} put off by {host}{answer.bracketed}, which is busy")
+        kind = Unreachable if answer.code == "UNAVAILABLE" else Unavailable
+        return kind(f"{what} put off by {host}{answer.bracketed}, which is busy")
     return Refused(f"{what} refused by {host}{answer.bracketed}; {advice}")
 
 
@@ -95,7 +96,7 @@ def broken(what: str, host: str, error: Broken) -> Unavailable:
     """The error for a connection that cannot be made good again."""
     if isinstance(error, SentAway):
         return PutOff(f"{what} put off by {host}: {error.throttle}", error.throttle)
-    return Unavailable(f"{what}: {host}: {error}")
+    return Unreachable(f"{what}: {host}: {error}")
 
 
 def tagged(pieces: Pieces, tag: bytes) -> Answer | None:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 from imapclient.exceptions import LoginError
 
-from ..errors import IngestError, PutOff, Refused, Unavailable
+from ..errors import IngestError, PutOff, Refused, Unavailable, Unreachable
 from ..throttle import throttle
 from . import sasl
 from .imap_answers import Answer, quoted, refusal
@@ -108,18 +108,19 @@ def _imap_errors(account: str, server: Server) -> Iterator[None]:
     except imaplib.IMAP4.error as error:
         what = f"account {account}: {server.host} port {server.port}"
         said = str(error).encode("utf-8", "replace")
-        raise _turned_away(f"{what} turned us away before login, or is no IMAP server", said) from None
+        raise _ended(Unreachable(f"{what} turned us away before login, or is no IMAP server"), said) from None
 
 
-def _turned_away(what: str, text: bytes) -> Unavailable:
+def _ended(error: Unavailable, text: bytes) -> Unavailable:
+    """The same as *error*, PutOff if *text*, with which the server ended the connection, is about a limit of ours."""
     said = throttle("", text)
-    return PutOff(f"{what}: {said}", said) if said else Unavailable(what)
+    return PutOff(f"{error}: {said}", said) if said else error
 
 
 def _login_refusal(account: str, server: Server, error: LoginError, password: str) -> IngestError:
     text = str(error).encode("utf-8", "replace")
     if isinstance(error.__context__, imaplib.IMAP4.abort):
-        return _turned_away(f"account {account}: {server.host} ended the connection at login", text)
+        return _ended(Unavailable(f"account {account}: {server.host} ended the connection at login"), text)
     found = re.search(rb"\[([A-Z][A-Z0-9-]*)", text)
     answer = Answer("NO", code=found[1].decode() if found else "", text=text)
     said = refusal(f"account {account}: login", server.host, answer, advice(server))

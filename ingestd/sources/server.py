@@ -1,6 +1,6 @@
 """A mail server: where it is, how to get to it safely, and what to do when that fails.
 
-A wrong certificate is `Refused`; a network that fails is `Unavailable`.
+A wrong certificate is `Refused`; a network that fails is `Unreachable`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, TypeVar
 
-from ..errors import IngestError, Refused, Unavailable
+from ..errors import IngestError, Refused, Unavailable, Unreachable
 from .wire import Broken, tls_context
 
 Tls = Literal["implicit", "starttls", "none"]
@@ -158,15 +158,16 @@ def sorted_errors(account: str, server: Server) -> Iterator[None]:
     except ssl.SSLError as error:
         if error.reason in NO_TLS:
             raise Refused(f"{what} does not speak TLS; check {server.table}.port and {server.table}.tls") from error
-        raise Unavailable(f"{what}: TLS failed ({error.reason or type(error).__name__})") from error
+        kind = Unreachable if isinstance(error, ssl.SSLEOFError) else Unavailable
+        raise kind(f"{what}: TLS failed ({error.reason or type(error).__name__})") from error
     except socket.gaierror as error:
-        raise Unavailable(f"account {account}: cannot resolve {host}; check {server.table}.host") from error
+        raise Unreachable(f"account {account}: cannot resolve {host}; check {server.table}.host") from error
     except TimeoutError as error:
-        raise Unavailable(f"{what} did not answer within {server.timeout:g} s") from error
+        raise Unreachable(f"{what} did not answer within {server.timeout:g} s") from error
     except OSError as error:
-        raise Unavailable(f"{what}: cannot connect: {error.strerror or type(error).__name__}") from error
+        raise Unreachable(f"{what}: cannot connect: {error.strerror or type(error).__name__}") from error
     except Broken as error:
-        raise Unavailable(f"{what}: {error}") from error
+        raise Unreachable(f"{what}: {error}") from error
 
 
 def _distrust(error: ssl.SSLCertVerificationError, table: str) -> str:

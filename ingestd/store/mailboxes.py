@@ -127,6 +127,13 @@ def save(database: Database[Document], lease: Lease, memory: Memory) -> None:
         raise LeaseLost(f"account {epoch.account}: another daemon took it over") from error
 
 
+def look_again(database: Database[Document], lease: Lease) -> None:
+    """Have the next pass over each mailbox of the account look at everything, however unchanged it seems to be."""
+    ours = {"account": lease.account, "token": {"$lte": lease.token}}
+    with db.translated():
+        database.mailboxes.update_many(ours, {"$set": {"looked": None, "token": lease.token}})
+
+
 def resolved(since: Since, now: datetime) -> datetime | None:
     """Return the start, in UTC, of the day that *since* means when it is first seen at *now*."""
     if since is None:

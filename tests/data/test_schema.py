@@ -13,13 +13,14 @@ import pytest
 from bson import Int64
 from pymongo.database import Database
 
+from ingestd.breaker import Breaker, Patience
 from ingestd.caps import Caps
 from ingestd.demo import mailbox as sample
 from ingestd.errors import Unavailable
 from ingestd.message import Failed, Listed, Metadata, Numbers, Place, RawMessage, Receipt, Vanished
 from ingestd.mime.parse import parse, unparsed
 from ingestd.raw import InMemory
-from ingestd.store import accounts, daemons, jobs, leases, mailboxes, maildrops, messages, placements, sweep
+from ingestd.store import accounts, daemons, fallbacks, jobs, leases, mailboxes, maildrops, messages, placements, sweep
 from ingestd.store.indexes import INDEXES
 from ingestd.store.ledger import Ledger
 from ingestd.store.logins import Shelf
@@ -95,6 +96,8 @@ def everything(database: Store) -> Iterator[Store]:
         ledger.reckon(Absent(gone=UIDSet.of([1]), suspended=UIDSet.of([2]), suspended_at=NOW))
         ledger.finish(Summary("work", "INBOX", on_server=999).document(NOW, NOW))
         _maildrop(database, lease)
+        breaker = Breaker().failed("the server is away", NOW, Patience(1, timedelta()))
+        fallbacks.save(database, lease, breaker)
         accounts.note(database, lease, [Unavailable("the server broke off")], timedelta(seconds=5))
         Shelf(database, "work").write(b"ciphertext")
         _used(database)

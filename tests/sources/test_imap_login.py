@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ingestd.demo.dovecot import Certificate, Dovecot, make_certificates
-from ingestd.errors import IngestError, PutOff, Refused, Unavailable
+from ingestd.errors import IngestError, PutOff, Refused, Unavailable, Unreachable
 from ingestd.sources.imap import ImapAccount, Server
 
 from ..imap_script import ImapScript, Turn
@@ -63,7 +63,7 @@ def test_a_wrong_password_is_refused_without_the_servers_words(dovecot: Dovecot,
         (b"%t NO [AUTHENTICATIONFAILED] me@example.org unknown", Refused),
         (b"%t NO LOGIN failed for me@example.org", Refused),
         (b"%t BAD me@example.org", Refused),
-        (b"%t NO [UNAVAILABLE] me@example.org", Unavailable),
+        (b"%t NO [UNAVAILABLE] me@example.org", Unreachable),
         (b"%t NO [INUSE] me@example.org", PutOff),
         (b"%t NO [LIMIT] me@example.org", PutOff),
         (b"%t NO [OVERQUOTA] me@example.org", PutOff),
@@ -140,14 +140,14 @@ def test_a_port_where_nobody_listens_is_unavailable() -> None:
 
     error = why_not(Server("127.0.0.1", port, "none", "user", lambda: "secret"))
 
-    assert type(error) is Unavailable
+    assert type(error) is Unreachable
     assert "Connection refused" in str(error)
 
 
 def test_an_unknown_name_says_where_to_look() -> None:
     error = why_not(Server("nowhere.invalid", 993, "implicit", "user", lambda: "secret"))
 
-    assert type(error) is Unavailable
+    assert type(error) is Unreachable
     assert str(error) == "account work: cannot resolve nowhere.invalid; check account.imap.host"
 
 
@@ -162,14 +162,14 @@ def test_a_server_that_greets_by_naming_a_limit_puts_us_off() -> None:
 @pytest.mark.parametrize("greeting", [b"* BYE go away", b"220 mail.example.org ESMTP", b"* NO go away", b""])
 def test_a_server_that_does_not_greet_is_unavailable(greeting: bytes) -> None:
     with ImapScript(greeting=greeting) as server:
-        assert type(why_not(server.account(timeout=0.3))) is Unavailable
+        assert type(why_not(server.account(timeout=0.3))) is Unreachable
 
 
 def test_a_black_hole_is_noticed_within_the_timeout() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         error = why_not(Server("127.0.0.1", silent.getsockname()[1], "implicit", "u", lambda: "p", timeout=0.3))
 
-    assert type(error) is Unavailable
+    assert type(error) is Unreachable
 
 
 def test_a_server_that_lets_anyone_in_is_not_believed() -> None:
@@ -180,7 +180,7 @@ def test_a_server_that_lets_anyone_in_is_not_believed() -> None:
 def test_a_server_that_stalls_at_the_login_is_unavailable(server: ImapScript) -> None:
     server.replies["AUTHENTICATE"] = Turn.hang
 
-    assert type(why_not(server.account(timeout=0.3))) is Unavailable
+    assert type(why_not(server.account(timeout=0.3))) is Unreachable
 
 
 # --- certificates

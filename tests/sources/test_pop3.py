@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ingestd.demo.dovecot import Dovecot
-from ingestd.errors import IngestError, PutOff, Refused, Unavailable
+from ingestd.errors import IngestError, PutOff, Refused, Unavailable, Unreachable
 from ingestd.message import Ages, Arrival, Failed, Metadata, RawMessage, Vanished
 from ingestd.sources.imap import ImapAccount
 from ingestd.sources.pop3 import Pop3Account
@@ -189,7 +189,7 @@ def test_no_login_is_sent_when_stls_is_stripped(server: Pop3Script) -> None:
         ("PASS", b"-ERR [LOGIN-DELAY] me@example.org", PutOff),
         ("PASS", b"-ERR [SYS/TEMP] me@example.org", Unavailable),
         ("USER", b"-ERR me@example.org", Refused),
-        ("USER", b"what? me@example.org", Unavailable),
+        ("USER", b"what? me@example.org", Unreachable),
         ("UIDL", b"-ERR me@example.org", Refused),
     ],
 )
@@ -206,7 +206,7 @@ def test_an_answer_is_sorted_and_not_repeated(
 
 def test_a_server_that_is_not_a_mail_server_is_unavailable() -> None:
     with Pop3Script(greeting=b"220 ftp.example.org") as server:
-        assert type(why_not(server.account())) is Unavailable
+        assert type(why_not(server.account())) is Unreachable
 
 
 def test_a_size_is_one_that_can_be_stored_or_none(server: Pop3Script) -> None:
