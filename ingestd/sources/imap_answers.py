@@ -147,8 +147,13 @@ def mailbox_name(raw: bytes) -> str:
         name = from_utf7(raw) if raw.isascii() else raw.decode("utf-8")
         name.encode("utf-8")
     except (UnicodeError, ValueError):
-        return raw.decode("ascii", "backslashreplace")
+        return as_written(raw)
     return str(name)
+
+
+def as_written(raw: bytes) -> str:
+    """A mailbox name that is not to be decoded."""
+    return raw.decode("ascii", "backslashreplace")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from imapclient.imap_utf7 import encode as modified_utf7
 from imapclient.response_parser import parse_response
 
-from .imap_answers import NONSENSE, Answer, Pieces, head, mailbox_name
+from .imap_answers import NONSENSE, Answer, Pieces, as_written, head, mailbox_name
 from .wire import Broken
 
 
@@ -28,10 +30,15 @@ class Listed:
 
 
 def listed(answer: Answer) -> Iterator[Listed]:
-    """Yield the mailboxes of a LIST answer."""
-    for pieces in answer.responses:
-        if head(pieces)[:7].upper() == b"* LIST ":
-            yield _listed(pieces)
+    """Yield the mailboxes of a LIST answer, each under a name of its own."""
+    every = [_listed(pieces) for pieces in answer.responses if head(pieces)[:7].upper() == b"* LIST "]
+    spellings = defaultdict[str, set[bytes]](set)
+    for one in every:
+        spellings[one.name].add(one.raw)
+    for one in every:
+        # Some servers have the same name in modified UTF-7 and, from programs that did not know better, in UTF-8.
+        odd = one.name != "INBOX" and len(spellings[one.name]) > 1 and one.raw != modified_utf7(one.name)
+        yield replace(one, name=as_written(one.raw)) if odd else one
 
 
 def _listed(pieces: Pieces) -> Listed:

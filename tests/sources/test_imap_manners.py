@@ -108,6 +108,27 @@ def test_a_listed_name_is_decoded_and_asked_for_as_it_was_written(
     assert server.commands[-1].encode() == b"EXAMINE " + asked
 
 
+@pytest.mark.parametrize(
+    ("lines", "names"),
+    [
+        (('* LIST () "/" "Größe"'.encode(), b'* LIST () "/" "Gr&APYA3w-e"'), ["Gr\\xc3\\xb6\\xc3\\x9fe", "Größe"]),
+        ((b'* LIST () "/" "A&AGI-"', b'* LIST () "/" Ab'), ["A&AGI-", "Ab"]),
+        ((b'* LIST () "/" Ab', b'* LIST () "/" Ab'), ["Ab"]),
+        ((b'* LIST () "/" INBOX', b'* LIST () "/" inbox'), ["INBOX"]),
+    ],
+)
+def test_mailboxes_whose_names_look_the_same_are_told_apart(
+    server: ImapScript, account: ImapAccount, lines: Sequence[bytes], names: list[str]
+) -> None:
+    answers(server, "LIST", *lines)
+
+    assert account.mailboxes(["*"]) == names
+    for name in names:
+        account.open(name)
+
+    assert len({command for command in server.commands if command.startswith("EXAMINE")}) == len(names)
+
+
 def test_a_slash_in_a_pattern_stands_for_the_servers_delimiter(server: ImapScript, account: ImapAccount) -> None:
     answers(server, "LIST", b'* LIST () "." INBOX', b'* LIST () "." INBOX.2025', b'* LIST () "." INBOX.2026.Q1')
 
