@@ -99,6 +99,14 @@ class ImapAccount:
 
     def open(self, mailbox: str, *, writable: bool = False) -> ImapMailbox:
         """Open a mailbox to read, or to read and mark; raise Refused when it cannot be opened like that."""
+        try:
+            return ImapMailbox(self, mailbox, writable=writable)
+        except Refused:
+            if mailbox not in self.seen:
+                raise
+        # Dovecot never opens again what was replaced behind a connection that had it open.
+        del self.seen[mailbox]
+        self.drop()
         return ImapMailbox(self, mailbox, writable=writable)
 
     def begin_idle(self, mailboxes: Sequence[str]) -> Begun | None:

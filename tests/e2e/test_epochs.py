@@ -6,15 +6,23 @@ import itertools
 import os
 import shutil
 import signal
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pymongo.database import Database
 
 from ingestd.config import load
 from ingestd.daemon import reading
 from ingestd.demo.mailbox import messages
-from tests.e2e.conftest import Site, on_the_wire
+from tests.dovecot import renumber
+from tests.e2e.conftest import Site, kill, on_the_wire
 from tests.fakes import NOON
+from tests.waiting import until
+
+Document = dict[str, Any]
 
 LETTERS = list(itertools.islice(messages(60), 50))
 UIDLIST = "dovecot-uidlist"
@@ -53,6 +61,35 @@ def test_a_server_that_numbers_its_messages_anew_doubles_none(full: Site) -> Non
     assert (summary["stored"] + summary["copies"], summary["known_before"]) == (40, 0)
     assert full.state()["messages"] == sorted({on_the_wire(letter) for letter in LETTERS[:40]})
     assert epochs(full) == {(1, False, 30), (2, True, 40)}
+
+
+@pytest.fixture
+def running(site: Site) -> Iterator[subprocess.Popen[str]]:
+    """A daemon that keeps its connection while it waits for news."""
+    site.select = "all"
+    site.write(account='every = "2s"')
+    site.deliver(LETTERS[:30])
+    process = site.start("run")
+    yield process
+    if process.poll() is None:
+        kill(process)
+
+
+def test_a_mailbox_that_is_numbered_anew_under_a_running_daemon_loses_and_doubles_nothing(
+    site: Site, running: subprocess.Popen[str], database: Database[Document]
+) -> None:
+    until(lambda: database.mailboxes.find_one({"looked": {"$ne": None}}))
+
+    renumber(site.server, site.user)
+    site.deliver(LETTERS[30:40])
+    until(lambda: database.mailboxes.find_one({"epoch": 2, "looked": {"$ne": None}}))
+    running.send_signal(signal.SIGTERM)
+    running.communicate(timeout=30)
+
+    assert running.returncode == 0
+    assert epochs(site) == {(1, False, 30), (2, True, 40)}
+    assert site.state()["messages"] == sorted({on_the_wire(letter) for letter in LETTERS[:40]})
+    assert site.run("verify", "--chain").returncode == 0
 
 
 def test_another_mailbox_under_the_same_uidvalidity_is_not_taken_for_known(full: Site) -> None:

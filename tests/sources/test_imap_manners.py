@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -78,6 +79,21 @@ def test_a_mailbox_that_opens_read_only_is_not_taken_for_writable(server: ImapSc
 
     with pytest.raises(Refused, match="only read"):
         account.open("INBOX", writable=True)
+
+
+@pytest.mark.parametrize(("refusals", "opened"), [({2}, True), ({2, 3}, False)])
+def test_a_mailbox_that_does_not_open_again_is_opened_over_a_fresh_connection(
+    server: ImapScript, account: ImapAccount, refusals: set[int], opened: bool
+) -> None:
+    server.replies["EXAMINE"] = lambda turn: (
+        turn.send(b"%t NO Mailbox was deleted under us") if turn.count in refusals else turn.default()
+    )
+    account.open("INBOX")
+
+    with nullcontext() if opened else pytest.raises(Refused):
+        account.open("INBOX")
+
+    assert server.connections == 2
 
 
 # --- names
