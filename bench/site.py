@@ -27,6 +27,7 @@ ACCOUNT = """
 [[account]]
 name = "{name}"
 every = "{every}"
+select = "all"
 [account.imap]
 host = "localhost"
 port = {port}

@@ -123,8 +123,10 @@ class Connections:
         try:
             begun = imap.begin_idle(mailboxes)
         except IngestError as error:
-            log.debug("connection not kept", account=name, reason=str(error))
+            log.info("connection lost", account=name, reason=str(error))
             imap.drop()
+            if self._lasted(imap, patience):
+                self._ask(name)
             return
         if begun is None and not polled:
             return
@@ -173,9 +175,12 @@ class Connections:
         if kept is None:
             return
         kept.stay = replace(kept.stay, until=datetime.now(UTC), why=why)
-        # One that breaks too soon is not made anew at once: that would be more logins than without it.
-        if why != "broken" or self._clock() - self._open[kept.imap] >= kept.patience.total_seconds():
+        if why != "broken" or self._lasted(kept.imap, kept.patience):
             self._ask(name)
+
+    def _lasted(self, imap: ImapAccount, patience: timedelta) -> bool:
+        """Whether it is to be made anew at once: else there would be more logins than without keeping any."""
+        return self._clock() - self._open[imap] >= patience.total_seconds()
 
     def _resumed(self, name: str) -> ImapAccount | None:
         """The connection that was kept, ready for a visit; None when there is none any more."""

@@ -452,6 +452,8 @@ first_valid_gid = 1
 ssl = yes
 auth_failure_delay = 0
 mail_max_userip_connections = 1000
+# Where Linux lets no more mailboxes be watched (fs.inotify.max_user_instances), they are looked at this often.
+mailbox_idle_check_interval = 2s
 namespace inbox {{
   inbox = yes
   separator = /

@@ -11,6 +11,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 
@@ -30,7 +31,24 @@ class Broken(Exception):
 
 
 def tls_context(ca_file: Path | None) -> ssl.SSLContext:
-    """Return a context that verifies certificate and host name, by the system's authorities and those of *ca_file*."""
+    """Return a context that verifies certificate and host name, by the system's authorities and those of *ca_file*.
+
+    Connections share one for as long as the authorities are the same: all of them take 800 KiB and 15 ms to read.
+    """
+    usual = ssl.get_default_verify_paths()
+    files = [Path(path) for path in (usual.cafile, usual.capath) if path]
+    states = [_state(file) for file in files if file.exists()]
+    return _context(ca_file, (*states, _state(ca_file)) if ca_file else tuple(states))
+
+
+def _state(file: Path) -> tuple[str, int, int]:
+    """What is another one when the file has changed."""
+    found = file.stat()
+    return str(file), found.st_ino, found.st_mtime_ns
+
+
+@lru_cache(maxsize=16)
+def _context(ca_file: Path | None, states: tuple[tuple[str, int, int], ...]) -> ssl.SSLContext:
     context = ssl.create_default_context()
     if ca_file is not None:
         context.load_verify_locations(cafile=ca_file)

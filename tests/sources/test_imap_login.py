@@ -14,6 +14,7 @@ import pytest
 from ingestd.demo.dovecot import Certificate, Dovecot, make_certificates
 from ingestd.errors import IngestError, PutOff, Refused, Unavailable, Unreachable
 from ingestd.sources.imap import ImapAccount, Server
+from ingestd.sources.wire import tls_context
 
 from ..imap_script import ImapScript, Turn
 
@@ -271,3 +272,15 @@ def test_an_authority_file_that_cannot_be_read_is_refused(server: ImapScript, tm
 
         assert type(error) is Refused
         assert "check account.imap.ca_file" in str(error)
+
+
+def test_connections_share_what_they_verify_by_until_it_changes(dovecot: Dovecot, tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_bytes(dovecot.ca_file.read_bytes())
+    first, system = tls_context(file), tls_context(None)
+
+    assert tls_context(file) is first is not system
+    assert tls_context(None) is system
+    file.unlink()
+    file.write_bytes(dovecot.ca_file.read_bytes() + b"\n")
+    assert tls_context(file) is not first
