@@ -16,6 +16,7 @@ from .sources.imap import ImapAccount, Server
 from .sources.oauth_presets import PRESETS, Preset
 from .sources.pop3 import Pop3Account
 from .store.logins import Shelf
+from .store.outbox import LoginShelf
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -95,13 +96,16 @@ def oauth_client(account: Account) -> Client:
     """Us, as the authorization server of *account* knows us; raise Refused without one, or without the extra."""
     if account.oauth is None:
         raise Refused(f"account {account.name}: logs in with a password; add a table [account.oauth] to change that")
+    return registered(account.oauth, f"account {account.name}: account.oauth")
+
+
+def registered(said: OAuth, what: str) -> Client:
+    """Us, as the authorization server that *said* names knows us; raise Refused without the extra."""
     try:
         from .sources.oauth import Client
     except ImportError as error:
-        raise Refused(f"account {account.name}: OAuth 2 needs {error.name}; install it: {EXTRA}") from error
-    said = account.oauth
+        raise Refused(f"{what}: OAuth 2 needs {error.name}; install it: {EXTRA}") from error
     preset = PRESETS[said.provider] if said.provider else Preset(str(said.token_url), None, None, str(said.scope))
-    what = f"account {account.name}: account.oauth"
     return Client(
         said.token_url or preset.token_url.format(tenant=said.tenant),
         said.client_id,
@@ -116,12 +120,15 @@ def oauth_client(account: Account) -> Client:
 
 def vault(config: Config, database: Database[Document] | None, account: Account) -> EncryptedVault:
     """Where the refresh token of *account* is kept."""
+    return encrypted(config, account.name, Shelf(database, account.name) if database is not None else None)
+
+
+def encrypted(config: Config, name: str, shelf: Shelf | LoginShelf | None) -> EncryptedVault:
+    """Where the refresh token of *name* is kept: on *shelf*, if there is one."""
     from .sources.vault import EncryptedVault
 
     key = config.daemon.token_key
-    resolved = secret(key, "daemon.token_key") if key and database is not None else None
-    shelf = Shelf(database, account.name) if database is not None else _NoShelf()
-    return EncryptedVault(account.name, shelf, resolved)
+    return EncryptedVault(name, shelf or _NoShelf(), secret(key, "daemon.token_key") if key and shelf else None)
 
 
 def secret(named: Secret, what: str) -> Callable[[], str]:

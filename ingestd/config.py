@@ -27,6 +27,8 @@ from .config_values import (
     Duration,
     Host,
     Located,
+    Mailbox,
+    Mailboxes,
     Name,
     Quiet,
     Select,
@@ -50,6 +52,7 @@ from .cron import Cron
 
 __all__ = [
     "Account",
+    "Alerts",
     "Config",
     "ConfigError",
     "Daemon",
@@ -64,8 +67,9 @@ __all__ = [
 ]
 
 STORE_PASSWORD = "INGESTD_STORE_PASSWORD"  # noqa: S105 - the name of a variable
-TABLES = ("include", "store", "daemon", "account")
+TABLES = ("include", "store", "daemon", "alerts", "account")
 PORTS = {"implicit": 993, "starttls": 143, "none": 143}
+SMTP_PORTS = {"implicit": 465, "starttls": 587, "none": 25}
 POP3_PORTS = {"implicit": 995, "starttls": 110, "none": 110}
 
 
@@ -80,6 +84,7 @@ class Config:
     store: Store
     daemon: Daemon
     accounts: tuple[Account, ...]
+    alerts: Alerts | None = None
 
 
 def load(path: Path | None = None) -> Config:
@@ -89,12 +94,13 @@ def load(path: Path | None = None) -> Config:
     lines = [f"{file}: {key}: {unknown(key, TABLES)}" for key in tables if key not in TABLES]
     store = _checked(Store, "store", Written(file, tables.get("store", {})), lines)
     daemon = _checked(Daemon, "daemon", Written(file, tables.get("daemon", {})), lines)
+    alerts = _checked(Alerts, "alerts", Written(file, tables["alerts"]), lines) if "alerts" in tables else None
     written = list(_accounts(file, tables))
     accounts = tuple(filter(None, [_checked(Account, "account", table, lines) for table in written]))
     lines += _none_or_twice(file, written)
     if lines or store is None or daemon is None:
         raise ConfigError.of(lines)
-    return Config(file, store, daemon, accounts)
+    return Config(file, store, daemon, accounts, alerts)
 
 
 def store_alone(uri: str) -> Config:
@@ -248,6 +254,30 @@ class MailServer(Table):
     def exposed(self) -> bool:
         """Whether the password travels where others could read it."""
         return self.tls == "none" and not loopback(self.host)
+
+
+class Alerts(Table):
+    """The mail server that sends alerts, and to whom."""
+
+    host: Host = Field(examples=['host = "smtp.example.org"'])
+    tls: Literal["implicit", "starttls", "none"] = "starttls"
+    port: int = Field(default_factory=lambda given: SMTP_PORTS[given.get("tls", "starttls")], ge=1, le=65535)
+    ca_file: Located | None = None
+    user: Text | None = None
+    password: Secret | None = None
+    oauth: OAuth | None = None
+    sender: Mailbox = Field(alias="from", examples=['from = "ingestd@example.org"'])
+    to: Mailboxes = Field(examples=['to = ["ops@example.org"]'])
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> Self:
+        if self.password is not None and self.oauth is not None:
+            raise ValueError("password: there is [alerts.oauth] too; remove one of them")
+        if (self.user is None) != (self.password is None and self.oauth is None):
+            raise ValueError("user: goes with a password, or with a table [alerts.oauth]; add what is missing")
+        if self.tls == "none" and not loopback(self.host):
+            raise ValueError('tls: "none" is for a mail server on this machine; use "starttls" or "implicit"')
+        return self
 
 
 class Limits(Table):

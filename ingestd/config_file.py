@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from .errors import Refused
@@ -159,9 +160,9 @@ def _mistake(table: str, detail: ErrorDetails, model: type[BaseModel]) -> str:
 def _said(detail: ErrorDetails, key: str, holder: type[BaseModel]) -> str:
     match detail["type"]:
         case "extra_forbidden":
-            return unknown(key, holder.model_fields)
+            return unknown(key, _fields(holder))
         case "missing":
-            return f"missing; add {(holder.model_fields[key].examples or [key])[0]}"
+            return f"missing; add {(_fields(holder)[key].examples or [key])[0]}"
         case "value_error":
             return str(detail["ctx"]["error"])
         case "model_type":
@@ -169,7 +170,12 @@ def _said(detail: ErrorDetails, key: str, holder: type[BaseModel]) -> str:
     return detail["msg"].replace("Input should be", "must be").replace("'", '"')
 
 
+def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The keys of a table, as they are written."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
 def _model(model: type[BaseModel], key: str) -> type[BaseModel] | None:
-    field = model.model_fields.get(key)
+    field = _fields(model).get(key)
     kinds = (field.annotation, *get_args(field.annotation)) if field else ()
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)

@@ -173,6 +173,13 @@ def _after_store(action: str) -> str:
     raise ValueError('must be "none", "seen", "flag:<keyword>", "move:<mailbox>" or "delete"')
 
 
+def _mailbox(address: str) -> str:
+    """An address alone; what else an RFC allows would need quoting in a header or a command."""
+    if not re.fullmatch(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,253}", address):
+        raise ValueError('must be an address alone, such as "ops@example.org"')
+    return address
+
+
 def _url(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme != "https" and not (parts.scheme == "http" and loopback(parts.hostname or "")):
@@ -185,6 +192,8 @@ def _url(url: str) -> str:
 Name = Annotated[str, AfterValidator(_name)]
 Url = Annotated[Text, AfterValidator(_url)]
 Host = Annotated[Text, AfterValidator(_host)]
+Mailbox = Annotated[Text, AfterValidator(_mailbox)]
+Mailboxes = Annotated[tuple[Mailbox, ...], BeforeValidator(_list), Field(min_length=1, max_length=50)]
 Domains = Annotated[tuple[Annotated[Text, AfterValidator(_domain)], ...], BeforeValidator(_list)]
 Select = Annotated[Text, AfterValidator(_select)]
 AfterStore = Annotated[Text, AfterValidator(_after_store)]

@@ -43,8 +43,10 @@ class Governor:
         with self._lock:
             if (account, name) not in self._meters:
                 book = Book(self._database, account, name)
-                self._meters[account, name] = Meter(book, allowed(host, own), self._asked)
-            return self._meters[account, name]
+                self._meters[account, name] = Meter(book, Caps(), self._asked)
+            meter = self._meters[account, name]
+            meter.said = allowed(host, own)  # the operator may have changed it
+            return meter
 
 
 @dataclass(slots=True)
@@ -66,8 +68,8 @@ class Meter:
     @property
     def room(self) -> int:
         """How many more connections there may be."""
-        most = self._caps.connections or self.said.connections
-        return 1_000 if most is None else most - self._open
+        bounds = [caps.connections for caps in (self._caps, self.said) if caps.connections is not None]
+        return min(bounds, default=1_000) - self._open
 
     def open(self) -> None:
         """Before a connection and its login; raises PutOff when there are enough of them. Then `close` is owed."""

@@ -39,6 +39,7 @@ def reread(config: Config) -> Config:
             log.error("configuration not taken over", reason=line)
         return config
     fixed = {"store": config.store != found.store, "daemon": config.daemon != found.daemon}
+    fixed["alerts"] = config.alerts != found.alerts
     if differs := [table for table, other in fixed.items() if other]:
         log.warning("only a restart changes this", tables=", ".join(differs))
     return found

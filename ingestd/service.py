@@ -13,12 +13,14 @@ from types import FrameType
 
 import structlog
 
+from .alerts import Alerts
 from .chores import EVERY, Chores
 from .config import Account, Config
 from .connections import Stay
 from .daemon import Daemon, opened
 from .errors import IngestError, PutOff, StoreUnavailable
 from .holding import Holding
+from .postman import postman
 from .pulse import Pulse
 from .push import SLICE, Push
 from .quiet import quiet_for
@@ -111,7 +113,10 @@ def run(config: Config, signals: Signals) -> None:
         rhythms = {name: account.rhythm for name, account in accounts.items()}
         schedule = stack.enter_context(scheduled(rhythms, queue, Regularly(EVERY, chores.queue)))
         pulse = Pulse(lambda: daemon.spool.moved_at)
-        rounds = _Rounds(daemon, config, accounts, holding, queue, watcher, schedule, pulse, Push())
+        if post := postman(config, daemon.database):
+            stack.enter_context(post.at_work())
+        alerts = Alerts(daemon.database, config.alerts is not None)
+        rounds = _Rounds(daemon, config, accounts, holding, queue, watcher, schedule, pulse, Push(), alerts)
         fetchers = [Thread(target=rounds.fetch, name=f"fetcher {n}") for n in range(FETCHERS)]
         log.info("started", accounts=len(accounts), fetchers=len(fetchers), workers=daemon.workers.count)
         stack.enter_context(_running([Thread(target=chores.work, name="chores")], chores.queue.close))
@@ -154,6 +159,7 @@ class _Rounds:
     schedule: Schedule
     pulse: Pulse
     push: Push
+    alerts: Alerts
 
     @property
     def status(self) -> str:
@@ -222,6 +228,7 @@ class _Rounds:
         if not outcome.errors and (trust := self.push.visited(account, stay, order, outcome.summaries)):
             self.daemon.note_push(lease, trust)
         self._noted(account, lease, outcome.errors)
+        self.alerts.visited(account.name, outcome.errors, outcome.summaries)
         return watch.more and not outcome.errors
 
     def _noted(self, account: Account, lease: Lease, errors: Sequence[IngestError]) -> None:

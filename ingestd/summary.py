@@ -38,6 +38,7 @@ class Summary:
     unproven: int = 0  # not removed, since the store does not give them back as they were
     to_remove: int = 0  # in a preview: what would be removed
     size_bytes: int = 0  # fetched
+    doubted: int = 0  # missing from the server, too many at once to be believed gone
     seconds: float = 0.0
     earliest: datetime | None = None  # INTERNALDATE of what was brought
 

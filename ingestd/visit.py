@@ -96,7 +96,9 @@ class Visit:
         ledger = Ledger(self.database, self.lease, self.seals, remembered(self.database, self.account, mailbox))
         sink = Sink(self.workers, terms(self.account))
         steps = ingest(mailbox, ledger, sink, self.spool, wanted(self.account, order))
-        return self.watched(mailbox.name, steps, watch, ledger.finish)
+        summary = self.watched(mailbox.name, steps, watch, ledger.finish)
+        summary.doubted = len(ledger.memory.absent.suspended)
+        return summary
 
     def watched(
         self,

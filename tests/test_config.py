@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from ingestd.config import Account, Config, ConfigError, Daemon, Imap, Limits, OAuth, Pop3, Secret, Store, load
+from ingestd.config import Account, Alerts, Config, ConfigError, Daemon, Imap, Limits, OAuth, Pop3, Secret, Store, load
 from ingestd.cron import Cron
 from ingestd.errors import Refused
 
@@ -51,7 +51,7 @@ def account(write: Write, keys: str = "", imap: str = "") -> Account:
 
 def all_written() -> str:
     """The example with every default written out."""
-    return re.sub(r"(?m)^# (?=[a-z_]+ = |\[account\.)", "", EXAMPLE.read_text())
+    return re.sub(r"(?m)^# (?=[a-z_]+ = |\[account\.|\[alerts\])", "", EXAMPLE.read_text())
 
 
 def tables(tree: dict[str, Any]) -> list[tuple[type[BaseModel], dict[str, Any]]]:
@@ -64,6 +64,7 @@ def tables(tree: dict[str, Any]) -> list[tuple[type[BaseModel], dict[str, Any]]]
         (Pop3, account["pop3"]),
         (OAuth, account["oauth"]),
         (Limits, account["limits"]),
+        (Alerts, {**tree["alerts"], "oauth": account["oauth"]}),  # told in words
     ]
 
 
@@ -77,8 +78,8 @@ def test_the_example_shows_every_key_and_no_other() -> None:
     tree = tomllib.loads(all_written())
 
     for model, shown in tables(tree):
-        assert set(shown) == set(model.model_fields), model
-    assert set(tree) == {"include", "store", "daemon", "account"}
+        assert set(shown) == {field.alias or name for name, field in model.model_fields.items()}, model
+    assert set(tree) == {"include", "store", "daemon", "alerts", "account"}
     for kind in Secret.model_fields:
         assert f"{{ {kind} = " in EXAMPLE.read_text()
 
@@ -712,3 +713,31 @@ def test_there_is_one_way_to_log_in(write: Write) -> None:
 
     assert "imap.password: missing" in mistake(write(neither))
     assert "imap.password: there is [account.oauth] too" in mistake(write(both))
+
+
+# --- alerts
+
+MAIL = '[alerts]\nhost = "smtp.example.org"\nfrom = "ingestd@example.org"\nto = ["ops@example.org"]\n'
+
+
+def test_a_mail_server_for_alerts_needs_a_host_and_two_addresses(write: Write) -> None:
+    said = load(write(STORE + ACCOUNT + IMAP + MAIL)).alerts
+
+    assert said is not None
+    assert (said.host, said.tls, said.port) == ("smtp.example.org", "starttls", 587)
+    assert (said.user, said.sender, said.to) == (None, "ingestd@example.org", ("ops@example.org",))
+
+
+@pytest.mark.parametrize(
+    ("written", "why"),
+    [
+        (MAIL.replace("from", "form"), '[alerts] form: unknown key; did you mean "from"?'),
+        (MAIL.replace("from", "form"), '[alerts] from: missing; add from = "ingestd@example.org"'),
+        (MAIL.replace('"ingestd@', '"Ingestd <ingestd@'), "[alerts] from: must be an address alone"),
+        (MAIL.replace("ops@", "ops\\r\\n@"), "[alerts] to.0: must not be empty or hold control characters"),
+        (MAIL + 'user = "me"\n', "[alerts] user: goes with a password, or with a table [alerts.oauth]"),
+        (MAIL + 'tls = "none"\n', '[alerts] tls: "none" is for a mail server on this machine'),
+    ],
+)
+def test_a_mistake_about_alerts_is_told_with_its_mend(write: Write, written: str, why: str) -> None:
+    assert why in mistake(write(STORE + ACCOUNT + IMAP + written))

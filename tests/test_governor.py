@@ -153,3 +153,13 @@ def test_a_connection_that_was_kept_brings_nothing_more_until_there_is_room_agai
     one.check()
 
     assert one.more
+
+
+def test_a_cap_that_the_operator_changes_holds_from_then_on(database: Store) -> None:
+    governor = Governor(database)
+    governor.meter("work", GMAIL, Caps(logins_an_hour=1)).open()
+
+    governor.meter("work", GMAIL, Caps(logins_an_hour=2)).open()
+
+    with pytest.raises(PutOff, match="the cap is 2"):
+        governor.meter("work", GMAIL, Caps(logins_an_hour=2)).open()

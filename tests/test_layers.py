@@ -26,12 +26,13 @@ LAYERS = (
     {"ingest"},
     {"maildrop"},
     {"pool", "watcher", "scheduler", "summary", "shares", "governor", "connections"},
-    {"access"},
+    {"access", "smtp", "alerts"},
     {"workers"},
     {"archive", "visit", "holding", "chores"},
     {"maildrop_visit", "fallback"},
     {"push", "reload"},
     {"daemon"},
+    {"postman"},
     {"service", "check", "audit"},
     {"demo"},
     {"cli"},
@@ -56,8 +57,8 @@ HOMES = {
     "rich": {"cli"},
 }
 # These may name pymongo's Database in a signature.
-TYPES_ONLY = {"access", "governor", "workers", "chores", "daemon", "visit", "maildrop_visit", "fallback"}
-TYPES_ONLY |= {"check", "audit", "demo", "cli"}
+TYPES_ONLY = {"access", "alerts", "governor", "postman", "workers", "chores", "daemon", "visit", "maildrop_visit"}
+TYPES_ONLY |= {"fallback", "check", "audit", "demo", "cli"}
 
 
 def imported(path: Path) -> Iterator[str]:

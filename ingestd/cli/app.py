@@ -15,6 +15,7 @@ import typer
 
 from . import (
     account,
+    alert,
     anchor,
     auth,
     check,
@@ -51,6 +52,7 @@ COMMANDS = (
     defects,
     reparse,
     sweep,
+    alert,
     account,
 )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,7 +12,15 @@ from .choice import chosen
 from .command import START, Session, command
 
 if TYPE_CHECKING:
+    from pymongo.database import Database
+
+    from ..config import Config
     from ..sources.oauth import Client
+    from ..sources.vault import EncryptedVault
+
+    Shelf = Callable[[Database[dict[str, Any]]], EncryptedVault]
+
+ALERTS = "alerts"  # the name under which one logs in to the mail server that sends alerts
 
 Name = Annotated[str, typer.Argument(metavar="ACCOUNT", help="The account to log in to.", show_default=False)]
 Paste = Annotated[bool, typer.Option("--paste", help="Log in on a page, and paste the address that it ends at.")]
@@ -35,25 +44,24 @@ def login(session: Session, account: Name, paste: Paste = False) -> None:
     Shows a page and a code to type there, on any device. Providers without that (Google, for mail) show a page whose
     last address is to be pasted here. What is kept is a refresh token, in the store, encrypted under daemon.token_key.
     """
-    from ..access import oauth_client, vault
     from ..daemon import reading
 
-    (found,), _ = chosen(session.config, account)
-    client = oauth_client(found)
+    client, shelf = _place(session.config, account)
     if session.config.daemon.token_key is None:
         raise Refused(
             f"{session.config.file}: daemon.token_key is missing, under which the login is kept; make one with:"
             " ingestd auth key"
         )
     with reading(session.config) as database:
-        kept = vault(session.config, database, found)
+        kept = shelf(database)
         kept.read()  # a wrong key is better found before than after
         if paste or client.device_url is None:
             token = _by_page(session, account, client)
         else:
             token = _by_code(session, account, client)
         kept.keep(token, None)
-    session.output.emit({"account": account, "logged_in": True}, f"account {account}: logged in; try: ingestd check")
+    attempt = "alert --test" if account == ALERTS else f"check {account}"
+    session.output.emit({"account": account, "logged_in": True}, f"{account}: logged in; try: ingestd {attempt}")
 
 
 def key(session: Session) -> None:
@@ -62,6 +70,19 @@ def key(session: Session) -> None:
 
     made = new_key()
     session.output.emit({"key": made}, made)
+
+
+def _place(config: Config, account: str) -> tuple[Client, Shelf]:
+    """Where to log in for *account*, and what keeps the login; for the mail server of the alerts, by its name."""
+    from ..access import encrypted, oauth_client, registered, vault
+    from ..store.outbox import LoginShelf
+
+    alerts = config.alerts.oauth if config.alerts and account == ALERTS else None
+    if alerts and account not in {each.name for each in config.accounts}:
+        client = registered(alerts, "alerts.oauth")
+        return client, lambda database: encrypted(config, ALERTS, LoginShelf(database))
+    (found,), _ = chosen(config, account)
+    return oauth_client(found), lambda database: vault(config, database, found)
 
 
 def _by_code(session: Session, account: str, client: Client) -> str:

@@ -154,7 +154,7 @@ def sorted_errors(account: str, server: Server) -> Iterator[None]:
     try:
         yield
     except ssl.SSLCertVerificationError as error:
-        raise Refused(f"account {account}: the certificate of {host} {_distrust(error, server.table)}") from error
+        raise Refused(f"account {account}: the certificate of {host} {distrust(error, server.table)}") from error
     except ssl.SSLError as error:
         if error.reason in NO_TLS:
             raise Refused(f"{what} does not speak TLS; check {server.table}.port and {server.table}.tls") from error
@@ -170,7 +170,8 @@ def sorted_errors(account: str, server: Server) -> Iterator[None]:
         raise Unreachable(f"{what}: {error}") from error
 
 
-def _distrust(error: ssl.SSLCertVerificationError, table: str) -> str:
+def distrust(error: ssl.SSLCertVerificationError, table: str) -> str:
+    """Why a certificate was not believed, and what to do about it."""
     known = CERTIFICATE.get(error.verify_code)
     if known:
         return known.format(table=table)

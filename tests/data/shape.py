@@ -15,7 +15,8 @@ from jsonschema.validators import extend  # type: ignore[import-untyped]
 Document = dict[str, Any]
 Schema = dict[str, Any]
 
-COLLECTIONS = ("messages", "originals", "placements", "blobs.files", "accounts", "mailboxes", "seals", "jobs", "usage")
+COLLECTIONS = ("messages", "originals", "placements", "blobs.files", "accounts", "mailboxes", "seals", "jobs")
+COLLECTIONS += ("usage", "alerts")
 
 
 def schema(collection: str) -> Schema:

@@ -20,7 +20,19 @@ from ingestd.errors import Unavailable
 from ingestd.message import Failed, Listed, Metadata, Numbers, Place, RawMessage, Receipt, Vanished
 from ingestd.mime.parse import parse, unparsed
 from ingestd.raw import InMemory
-from ingestd.store import accounts, daemons, fallbacks, jobs, leases, mailboxes, maildrops, messages, placements, sweep
+from ingestd.store import (
+    accounts,
+    daemons,
+    fallbacks,
+    jobs,
+    leases,
+    mailboxes,
+    maildrops,
+    messages,
+    outbox,
+    placements,
+    sweep,
+)
 from ingestd.store.indexes import INDEXES
 from ingestd.store.ledger import Ledger
 from ingestd.store.logins import Shelf
@@ -101,6 +113,9 @@ def everything(database: Store) -> Iterator[Store]:
         accounts.note(database, lease, [Unavailable("the server broke off")], timedelta(seconds=5))
         Shelf(database, "work").write(b"ciphertext")
         _used(database)
+        outbox.raise_(database, "refused", "work", "login refused")
+        outbox.failed(database, outbox.claim(database, 1))
+        outbox.LoginShelf(database).write(b"ciphertext")
         list(sweep.daily(database, lambda: False))
         with jobs.taken(database, "another"):
             yield database
