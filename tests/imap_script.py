@@ -12,16 +12,12 @@ import socket
 import ssl
 import struct
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
-from threading import Event, Lock, Thread
-from types import TracebackType
-from typing import Self
+from threading import Lock
 
 from ingestd.sources.imap import Server
 from ingestd.uidset import UIDSet
-
-DEADLINE = 20.0  # seconds until a server that plays dead gives up
+from tests.scripted import DEADLINE, Listener
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +65,7 @@ class Turn:
 Answer = Callable[[Turn], None]
 
 
-class ImapScript:
+class ImapScript(Listener):
     """A server within its `with` block; `replies` holds the answers that differ, by the beginning of the command."""
 
     def __init__(
@@ -80,6 +76,7 @@ class ImapScript:
         greeting: bytes = b"* OK ready",
         context: ssl.SSLContext | None = None,
     ) -> None:
+        super().__init__()
         self.messages = messages or {}
         self.capabilities, self.greeting, self.context = capabilities, greeting, context
         self.replies: dict[str, Answer] = {}
@@ -87,34 +84,7 @@ class ImapScript:
         self.uidvalidity, self.uidnext = 7, max(self.messages, default=0) + 1
         self.modseq = 1
         self.commands: list[str] = []
-        self.connections = 0
-        self.over = Event()
-        self._threads: list[Thread] = []
-        self._sockets: list[socket.socket] = []
         self._lock = Lock()
-
-    def __enter__(self) -> Self:
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self._start(self._accept)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None = None,
-        error: BaseException | None = None,
-        trace: TracebackType | None = None,
-    ) -> None:
-        self.over.set()
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for taken in self._sockets:
-            with suppress(OSError):
-                taken.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join(DEADLINE)
-        for taken in self._sockets:
-            taken.close()
 
     def account(self, *, timeout: float = 5.0) -> Server:
         """How to reach it."""
@@ -125,34 +95,18 @@ class ImapScript:
 
     # --- the server
 
-    def _start(self, work: Callable[[], None]) -> None:
-        thread = Thread(target=work, daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
-    def _accept(self) -> None:
-        with suppress(OSError):  # the listener was closed
-            while True:
-                connection, _ = self._listener.accept()
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self.connections += 1
-                self._start(lambda taken=connection: self._serve(taken))  # type: ignore[misc]
-
-    def _serve(self, connection: socket.socket) -> None:
-        with suppress(OSError):  # a client that has enough goes away, and may
-            if self.context:
-                connection = self.context.wrap_socket(connection, server_side=True)
-            self._sockets.append(connection)
+    def serve(self, connection: socket.socket) -> None:
+        if self.context:
+            connection = self.context.wrap_socket(connection, server_side=True)
+        with connection, connection.makefile("rb") as lines:
             connection.sendall(self.greeting + b"\r\n")
-            with connection.makefile("rb") as lines:
-                for line in lines:
-                    self._turn(connection, line)
-                    if line.upper().rstrip().endswith(b"LOGOUT"):
-                        break
-                    if b"AUTHENTICATE" in line.upper():
-                        lines.readline()
-                        connection.sendall(line.partition(b" ")[0] + b" OK welcome\r\n")
-        connection.close()
+            for line in lines:
+                self._turn(connection, line)
+                if line.upper().rstrip().endswith(b"LOGOUT"):
+                    break
+                if b"AUTHENTICATE" in line.upper():
+                    lines.readline()
+                    connection.sendall(line.partition(b" ")[0] + b" OK welcome\r\n")
 
     def _turn(self, connection: socket.socket, line: bytes) -> None:
         tag, _, command = line.rstrip(b"\r\n").partition(b" ")

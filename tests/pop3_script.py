@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
-from threading import Event, Thread
-from types import TracebackType
-from typing import Self
 
 from ingestd.sources.server import Server
-
-DEADLINE = 20.0  # seconds until a server that plays dead gives up
+from tests.scripted import DEADLINE, Listener
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,41 +38,15 @@ class Turn:
         self.server.over.wait(DEADLINE)
 
 
-class Pop3Script:
+class Pop3Script(Listener):
     """A server within its `with` block; `replies` holds the answers that differ, by the beginning of the command."""
 
     def __init__(self, messages: dict[str, bytes] | None = None, greeting: bytes = b"+OK ready") -> None:
+        super().__init__()
         self.messages, self.greeting = messages or {}, greeting
         self.capabilities = [b"UIDL", b"TOP", b"USER"]
         self.replies: dict[str, Callable[[Turn], None]] = {}
         self.commands: list[str] = []
-        self.connections = 0
-        self.over = Event()
-        self._threads: list[Thread] = []
-        self._sockets: list[socket.socket] = []
-
-    def __enter__(self) -> Self:
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self._start(self._accept)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None = None,
-        error: BaseException | None = None,
-        trace: TracebackType | None = None,
-    ) -> None:
-        self.over.set()
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for taken in self._sockets:
-            with suppress(OSError):
-                taken.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join(DEADLINE)
-        for taken in self._sockets:
-            taken.close()
 
     def account(self, *, timeout: float = 5.0) -> Server:
         """How to reach it."""
@@ -106,16 +75,8 @@ class Pop3Script:
             case _:
                 turn.send(b"+OK")
 
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                connection, _ = self._listener.accept()
-                self._sockets.append(connection)
-                self.connections += 1
-                self._start(lambda connection=connection: self._serve(connection))  # type: ignore[misc]
-
-    def _serve(self, connection: socket.socket) -> None:
-        with suppress(OSError, ValueError), connection.makefile("rb") as lines:
+    def serve(self, connection: socket.socket) -> None:
+        with connection, connection.makefile("rb") as lines:
             connection.sendall(self.greeting + b"\r\n")
             for line in lines:
                 command = line.decode("utf-8", "replace").rstrip("\r\n")
@@ -127,8 +88,3 @@ class Pop3Script:
     def _reply(self, command: str) -> Callable[[Turn], None]:
         fitting = (reply for begins, reply in self.replies.items() if command.upper().startswith(begins))
         return next(fitting, self.answer)
-
-    def _start(self, work: Callable[[], None]) -> None:
-        thread = Thread(target=work, daemon=True)
-        self._threads.append(thread)
-        thread.start()
