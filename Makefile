@@ -5,7 +5,7 @@ SECONDS ?= 3600
 KILLS ?= 1000
 SEED ?= $(shell od -An -N2 -tu2 /dev/urandom)
 
-.PHONY: help demo test lint fuzz storm lock clean prepare install
+.PHONY: help demo test lint fuzz storm bench lock clean prepare install
 
 help:
 	@echo "make demo    a sample mailbox on a real IMAP server, taken into a database, and what was found"
@@ -13,6 +13,7 @@ help:
 	@echo "make lint    ruff and mypy"
 	@echo "make fuzz    random mail through the parser, led by coverage, for an hour (SECONDS=60: a minute)"
 	@echo "make storm   a thousand kills while the mailbox is in use, and the archive reckoned up (KILLS=100 SEED=7)"
+	@echo "make bench   all of it beside its peers, those that are installed (BENCH='--rounds 1 --small 500': a glimpse)"
 	@echo "make install as a service of systemd: /opt/ingestd, the unit, /etc/ingestd/ingestd.toml (as root)"
 	@echo "make lock    pin what pyproject.toml asks for in requirements.lock (needs uv)"
 	@echo "make clean   remove the virtual environment and everything the demo and the tests left"
@@ -39,6 +40,10 @@ fuzz: prepare
 
 storm: prepare
 	INGESTD_STORM_KILLS=$(KILLS) INGESTD_STORM_SEED=$(strip $(SEED)) $(BIN)/python -m pytest -q -s tests/faults/test_storm.py
+
+bench: prepare
+	@mkdir -p var
+	$(BIN)/python -m bench $(BENCH)
 
 install:
 	@PYTHON='$(PYTHON)' tools/install
