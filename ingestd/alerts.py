@@ -41,14 +41,27 @@ class Alerts:
         """None of *kinds* holds for *subjects* any more; that is told of those of which people know."""
         self._note(lambda: outbox.over(self.database, kinds, subjects))
 
-    def visited(self, account: str, errors: Sequence[IngestError], summaries: Sequence[Summary]) -> None:
-        """Conclude from a visit what is amiss with *account* and its mailboxes, and what no more."""
+    def visited(
+        self,
+        account: str,
+        errors: Sequence[IngestError],
+        summaries: Sequence[Summary],
+        over_pop3: Sequence[IngestError] = (),
+    ) -> None:
+        """Conclude from a visit what is amiss with *account* and its mailboxes, and what no more.
+
+        *over_pop3* says why it was not over IMAP, if it was not.
+        """
         refused = [error for error in errors if isinstance(error, Refused)]
         if refused:
             kind: Kind = "login" if isinstance(refused[0], NeedsLogin) else "refused"
             self.raised(kind, account, str(refused[0]))
         elif not errors:
             self.over(("refused", "login"), account)
+        if over_pop3:
+            self.raised("fallback", account, str(over_pop3[0]))
+        elif not errors:
+            self.over(("fallback",), account)
         for summary in summaries:
             if summary.doubted:
                 said = f"mailbox {summary.name}: {summary.doubted:,} messages are not listed any more; it may be broken"

@@ -22,8 +22,9 @@ from .access import encrypted, reference, registered, secret
 from .config import Alerts as Wanted
 from .config import Config
 from .errors import IngestError
-from .smtp import Wire, send
+from .smtp import send
 from .sources.server import Server
+from .sources.wire import Switch
 from .store import outbox
 from .store.outbox import LoginShelf, Notice
 
@@ -50,11 +51,11 @@ class Postman:
     """Sends what is in the outbox; several may, and each notice is sent by one."""
 
     database: Database[Document]
-    post: Callable[[EmailMessage, Wire], None]
+    post: Callable[[EmailMessage, Switch], None]
     poll: timedelta = POLL
     every: timedelta = EVERY
     _stopped: Event = field(default_factory=Event)
-    _wire: Wire = field(default_factory=Wire)
+    _switch: Switch = field(default_factory=Switch)
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
@@ -65,7 +66,7 @@ class Postman:
             yield
         finally:
             self._stopped.set()
-            self._wire.cut()
+            self._switch.turn_off()
             thread.join()
 
     def round(self) -> timedelta:
@@ -73,7 +74,7 @@ class Postman:
         notices = outbox.claim(self.database, AT_ONCE)
         if untold := [notice for notice in notices if notice.raised != notice.told]:
             try:
-                self.post(digest(untold, datetime.now(UTC)), self._wire)
+                self.post(digest(untold, datetime.now(UTC)), self._fresh())
             except IngestError as error:
                 wait = outbox.failed(self.database, notices)
                 log.warning("alerts not sent", error=str(error), wait_seconds=round(wait.total_seconds()))
@@ -81,6 +82,13 @@ class Postman:
             log.info("alerts sent", notices=len(untold))
         outbox.told(self.database, notices)
         return self.every if untold else self.poll
+
+    def _fresh(self) -> Switch:
+        """A switch for one attempt: one that took too long stays off."""
+        self._switch = Switch()
+        if self._stopped.is_set():
+            self._switch.turn_off()
+        return self._switch
 
     def _work(self) -> None:
         pause = self.poll
@@ -99,14 +107,14 @@ def postman(config: Config, database: Database[Document]) -> Postman | None:
     if config.alerts is None:
         return None
     wanted, server = config.alerts, mail_server(config, database)
-    return Postman(database, lambda message, wire: deliver(wanted, server, message, wire))
+    return Postman(database, lambda message, switch: deliver(wanted, server, message, switch))
 
 
-def deliver(wanted: Wanted, server: Server, message: EmailMessage, wire: Wire | None = None) -> None:
+def deliver(wanted: Wanted, server: Server, message: EmailMessage, switch: Switch | None = None) -> None:
     """Send *message* from and to whom *wanted* says; raise Unavailable or Refused."""
     message["From"], message["To"] = wanted.sender, ", ".join(wanted.to)
     message["Message-ID"] = make_msgid(domain=wanted.sender.rpartition("@")[2])
-    send(server, message, wanted.to, wire)
+    send(server, message, wanted.to, switch)
 
 
 def mail_server(config: Config, database: Database[Document] | None) -> Server:

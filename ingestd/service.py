@@ -228,7 +228,7 @@ class _Rounds:
         if not outcome.errors and (trust := self.push.visited(account, stay, order, outcome.summaries)):
             self.daemon.note_push(lease, trust)
         self._noted(account, lease, outcome.errors)
-        self.alerts.visited(account.name, outcome.errors, outcome.summaries)
+        self.alerts.visited(account.name, outcome.errors, outcome.summaries, outcome.over_pop3)
         return watch.more and not outcome.errors
 
     def _noted(self, account: Account, lease: Lease, errors: Sequence[IngestError]) -> None:

@@ -6,7 +6,6 @@ server's words are not repeated, since they may hold an address; its numbers are
 
 from __future__ import annotations
 
-import os
 import smtplib
 import socket
 import ssl
@@ -14,50 +13,28 @@ from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from email.message import EmailMessage
-from threading import Lock, Timer
+from os import uname
+from threading import Timer
 
 from .errors import IngestError, Refused, Unavailable
 from .sources import sasl
 from .sources.server import NO_TLS, Server, TokenRejected, advice, distrust, rejected
-from .sources.wire import tls_context
+from .sources.wire import Broken, Switch, connect, tls_context
 
 SECONDS = 60.0  # for all of it; a step may take the server's timeout
 STEPS = 10.0  # seconds without progress
 CHALLENGES = 2  # that are answered at login
 
 
-class Wire:
-    """Ends a conversation from another thread, and for good."""
+def send(server: Server, message: EmailMessage, recipients: Sequence[str], switch: Switch | None = None) -> None:
+    """Send *message* by *server*; raise Unavailable or Refused. Tried once more when only an access token was old.
 
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._smtp: smtplib.SMTP | None = None
-        self.off = False
-
-    def watch(self, smtp: smtplib.SMTP) -> None:
-        with self._lock:
-            self._smtp = smtp
-            if self.off:
-                raise Unavailable("told to stop")
-
-    def cut(self) -> None:
-        """End it at once, unless it is only being connected: that ends soon by itself."""
-        with self._lock:
-            self.off = True
-            connection = self._smtp.sock if self._smtp else None
-            if connection is not None:
-                with suppress(OSError):  # it may have ended by itself
-                    socket.socket.shutdown(connection, socket.SHUT_RDWR)
-
-
-def send(server: Server, message: EmailMessage, recipients: Sequence[str], wire: Wire | None = None) -> None:
-    """Send *message* by *server*; raise Unavailable or Refused. Sent once more when only an access token was old.
-
-    *server* without a user takes mail from anybody. When this raises, it may have been sent all the same.
+    *server* without a user takes mail from anybody. When this raises, it may have been sent all the same; *switch*,
+    turned off in another thread, ends it.
     """
     for last in (False, True):
         try:
-            with _session(server, wire or Wire()) as smtp:
+            with _session(server, switch or Switch()) as smtp:
                 _greet(server, smtp)
                 if server.user:
                     _log_in(server, smtp)
@@ -68,35 +45,56 @@ def send(server: Server, message: EmailMessage, recipients: Sequence[str], wire:
                 raise
 
 
+class _Smtp(smtplib.SMTP):
+    """One conversation that its switch can end from the first moment on, which smtplib's own TLS cannot be."""
+
+    def __init__(self, server: Server, switch: Switch) -> None:
+        # Its own name would be looked up in DNS, and told.
+        super().__init__(local_hostname=uname().nodename or "localhost", timeout=min(server.timeout, STEPS))
+        self._server, self._switch = server, switch
+        self._host = server.host  # what a certificate has to be for, after STARTTLS too
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        connection = connect(host, port, timeout)
+        self._switch.watch(connection)
+        if self._server.tls == "implicit":
+            connection = _context(self._server).wrap_socket(
+                connection, server_hostname=host, do_handshake_on_connect=False
+            )
+            self._encrypted(connection)
+        return connection
+
+    def encrypt(self) -> None:
+        """STARTTLS."""
+        _check(*self.starttls(context=_context(self._server)))
+        if self.sock is not None:
+            self._switch.watch(self.sock)
+        self.ehlo()
+
+    def _encrypted(self, connection: ssl.SSLSocket) -> None:
+        try:
+            self._switch.watch(connection)
+            connection.do_handshake()
+        except BaseException:
+            connection.close()
+            raise
+
+
 @contextmanager
-def _session(server: Server, wire: Wire) -> Iterator[smtplib.SMTP]:
-    smtp = _smtp(server)
+def _session(server: Server, switch: Switch) -> Iterator[_Smtp]:
+    smtp = _Smtp(server, switch)
     # Another bound than that of each step: a server that says a byte a second would have us for ever.
-    timer = Timer(SECONDS, wire.cut)
+    timer = Timer(SECONDS, switch.turn_off)
     timer.start()
     try:
-        wire.watch(smtp)
         with _sorted(server):
-            _check(server, *smtp.connect(server.host, server.port))
-            wire.watch(smtp)
+            _check(*smtp.connect(server.host, server.port))
             yield smtp
             with suppress(OSError, smtplib.SMTPException):  # it is sent, and nobody waits for the goodbye
                 smtp.quit()
     finally:
         timer.cancel()
         smtp.close()
-
-
-def _smtp(server: Server) -> smtplib.SMTP:
-    # Its own name would be looked up in DNS, and told.
-    name, timeout = os.uname().nodename or "localhost", min(server.timeout, STEPS)
-    if server.tls == "implicit":
-        smtp: smtplib.SMTP = smtplib.SMTP_SSL(local_hostname=name, timeout=timeout, context=_context(server))
-    else:
-        smtp = smtplib.SMTP(local_hostname=name, timeout=timeout)
-    # What the certificate is to be for: only the constructor says so, and that connects, where nobody can end it.
-    smtp._host = server.host  # type: ignore[attr-defined]
-    return smtp
 
 
 def _context(server: Server) -> ssl.SSLContext:
@@ -108,14 +106,13 @@ def _context(server: Server) -> ssl.SSLContext:
         ) from error
 
 
-def _greet(server: Server, smtp: smtplib.SMTP) -> None:
+def _greet(server: Server, smtp: _Smtp) -> None:
     smtp.ehlo_or_helo_if_needed()
     if server.tls != "starttls":
         return
     if not smtp.has_extn("starttls"):
         raise Refused(f"alerts: {server.host} does not offer STARTTLS, so nothing was sent; check {server.table}.tls")
-    _check(server, *smtp.starttls(context=_context(server)))
-    smtp.ehlo()
+    smtp.encrypt()
 
 
 def _log_in(server: Server, smtp: smtplib.SMTP) -> None:
@@ -153,7 +150,7 @@ def _base64(words: bytes) -> str:
     return b64encode(words).decode("ascii")
 
 
-def _check(server: Server, code: int, _: bytes) -> None:
+def _check(code: int, _: bytes) -> None:
     if not 200 <= code < 300:
         raise smtplib.SMTPResponseException(code, b"")
 
@@ -181,6 +178,8 @@ def _sorted(server: Server) -> Iterator[None]:
         raise Unavailable(f"{what}: TLS failed ({error.reason or type(error).__name__})") from error
     except OSError as error:
         raise Unavailable(f"{what}: cannot connect: {error.strerror or type(error).__name__}") from error
+    except Broken as error:
+        raise Unavailable(f"{what}: {error}") from error
 
 
 def _answered(what: str, about: str, code: int) -> IngestError:

@@ -14,6 +14,7 @@ import pytest
 from pymongo import MongoClient
 from pymongo.database import Database
 
+from ingestd import smtp
 from ingestd.alerts import Alerts
 from ingestd.config import Alerts as Wanted
 from ingestd.errors import IngestError, LeaseLost, NeedsLogin, PutOff, Refused, Unavailable
@@ -42,7 +43,7 @@ def alerts(database: Store) -> Alerts:
 
 
 def postman(database: Store, server: Server) -> Postman:
-    return Postman(database, lambda message, wire: deliver(WANTED, server, message, wire), AT_ONCE, AT_ONCE)
+    return Postman(database, lambda message, switch: deliver(WANTED, server, message, switch), AT_ONCE, AT_ONCE)
 
 
 def subjects(server: SmtpServer) -> list[str]:
@@ -104,6 +105,23 @@ def test_an_alert_waits_for_a_mail_server_that_is_away(database: Store, alerts: 
     assert subjects(server) == ["ingestd: work needs a person to log in"]
 
 
+def test_an_attempt_that_took_too_long_does_not_end_the_others(
+    database: Store, alerts: Alerts, server: SmtpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alerts.raised("refused", "work", "refused")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        reached = [Server("127.0.0.1", silent.getsockname()[1], "starttls", "me", lambda: "x"), server.server()]
+        post = Postman(database, lambda message, switch: deliver(WANTED, reached.pop(0), message, switch))
+        monkeypatch.setattr(smtp, "SECONDS", 0.2)
+        post.round()
+        monkeypatch.undo()
+    database.alerts.update_many({}, {"$currentDate": {"next_try": True}})
+
+    post.round()
+
+    assert subjects(server) == ["ingestd: work is refused"]
+
+
 def test_several_daemons_send_each_notice_once(database: Store, alerts: Alerts, server: SmtpServer) -> None:
     for number in range(20):
         alerts.raised("refused", f"work{number}", "refused")
@@ -118,8 +136,8 @@ def test_several_daemons_send_each_notice_once(database: Store, alerts: Alerts, 
 def test_what_changes_while_it_is_sent_is_told_again(database: Store, alerts: Alerts, server: SmtpServer) -> None:
     alerts.raised("refused", "work", "refused")
 
-    def slow(message: Any, wire: Any) -> None:
-        deliver(WANTED, server.server(), message, wire)
+    def slow(message: Any, switch: Any) -> None:
+        deliver(WANTED, server.server(), message, switch)
         alerts.over(("refused",), "work")
         alerts.raised("refused", "work", "refused again")
 
@@ -197,6 +215,18 @@ def test_messages_that_disappear_at_once_are_told_by_mailbox(database: Store, al
 
     assert notice.id == "disappeared/work/INBOX"
     assert notice.text == "mailbox work/INBOX: 1,200 messages are not listed any more; it may be broken"
+    assert not list(outbox.raised(database))
+
+
+def test_an_account_that_is_read_over_pop3_is_told_until_imap_is_back(database: Store, alerts: Alerts) -> None:
+    alerts.visited("work", [], [Summary("work", "INBOX")], [Unavailable("imap.example.org did not answer")])
+    (notice,) = outbox.raised(database)
+    alerts.visited("work", [Unavailable("neither answers")], [])
+    still = [each.id for each in outbox.raised(database)]
+    alerts.visited("work", [], [Summary("work", "INBOX")])
+
+    assert (notice.id, notice.text) == ("fallback/work", "imap.example.org did not answer")
+    assert still == ["fallback/work"]
     assert not list(outbox.raised(database))
 
 

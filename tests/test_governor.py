@@ -119,6 +119,19 @@ def test_a_wrong_password_is_sent_four_times_an_hour_by_all_daemons_together(dat
         enter(server, meter(database))
 
 
+def test_an_access_token_that_is_not_taken_twice_counts_as_one_login_refused(database: Store) -> None:
+    one = meter(database)
+    with ImapScript(capabilities="IMAP4rev1 AUTH=XOAUTH2") as server:
+        server.replies["AUTHENTICATE"] = lambda turn: turn.send(b"%t NO [AUTHENTICATIONFAILED] no")
+        reached = replace(server.account(), meter=one, rejected=lambda token: None)
+        with pytest.raises(Refused), one.visit(), ImapAccount("work", reached):
+            pass
+
+    (book,) = database.usage.find()
+    assert sum(slot["count"] for slot in book["refused"]) == 1
+    assert sum(slot["count"] for slot in book["logins"]) == server.count("AUTHENTICATE") == 2
+
+
 def test_every_connection_that_is_opened_is_closed(database: Store) -> None:
     one = meter(database, connections=1)
     with ImapScript({1: b"Subject: x\r\n\r\n"}) as server:

@@ -105,7 +105,12 @@ def logged_in(server: Server, attempt: Callable[[], T]) -> T:
     try:
         return _metered(server, attempt)
     except TokenRejected:
+        pass  # no wrong password: only the second time it counts as refused
+    try:
         return _metered(server, attempt)
+    except TokenRejected:
+        server.meter.refused()
+        raise
 
 
 def _metered(server: Server, attempt: Callable[[], T]) -> T:
@@ -128,8 +133,8 @@ def rejected(server: Server, password: str, refusal: IngestError) -> IngestError
     """The same as *refusal*, a `TokenRejected` if that may be mended by another access token."""
     if not isinstance(refusal, Refused):
         return refusal
-    server.meter.refused()
     if server.rejected is None:
+        server.meter.refused()
         return refusal
     server.rejected(password)
     return TokenRejected(str(refusal))
