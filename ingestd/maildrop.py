@@ -78,7 +78,7 @@ def ingest(
     if not spool.stopped:
         yield from acknowledge(maildrop, ledger, sink, wanted.after_store, tried)
         if chosen.whole:
-            ledger.seen(maildrop.listing, chosen.older_up_to, _since(ledger.memory, wanted))
+            _remember(maildrop, ledger, chosen, wanted)
 
 
 def reconcile(ledger: MaildropLedger, standing: Standing) -> None:
@@ -124,6 +124,13 @@ def believed(missing: Mapping[str, datetime | None], expected: int, now: datetim
     if len(again) <= BULK or SHARE * len(again) <= expected:
         return set(again)
     return {id_ for id_, since in again.items() if now - since >= BELIEVED}
+
+
+def _remember(maildrop: Maildrop, ledger: MaildropLedger, chosen: Chosen, wanted: Wanted) -> None:
+    if since := _since(ledger.memory, wanted):
+        ledger.older(maildrop.listing, chosen.older_up_to, since)
+    if wanted.since is None:  # else more than this is wanted, by other passes
+        ledger.seen(maildrop.listing)
 
 
 def _since(memory: Memory, wanted: Wanted) -> datetime | None:

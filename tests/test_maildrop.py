@@ -19,7 +19,7 @@ from ingestd.ingest import Plan, Stored, Wanted
 from ingestd.maildrop import believed, ingest
 from ingestd.mime.parse import parse
 from ingestd.spool import Spool
-from ingestd.store import maildrops
+from ingestd.store import accounts, maildrops
 from ingestd.store.leases import Lease, Owner, hold
 from ingestd.store.maildrop_ledger import MaildropLedger
 from ingestd.store.messages import Terms
@@ -41,13 +41,15 @@ class Bench:
     since: date | None = None
     terms: Terms = field(default_factory=Terms)
 
-    def run(self, maildrop: ListMaildrop, limit: int | None = None, steps: int = 1000) -> Steps:
+    def run(
+        self, maildrop: ListMaildrop, limit: int | None = None, steps: int = 1000, since: datetime | None = None
+    ) -> Steps:
         """Make a pass; with fewer *steps* than it has, one that breaks off."""
         memory = maildrops.recall(self.database, "work", "pop.example.org", "me", self.since, datetime.now(UTC))
         ledger = MaildropLedger(self.database, self.lease, Seals(self.database, self.lease), memory)
         sink = Sink(InProcess(self._do), self.terms)
         made: Steps = []
-        wanted = Wanted("all", limit=limit, after_store=self.terms.ack)
+        wanted = Wanted("all", since, limit, after_store=self.terms.ack)
         with closing(ingest(maildrop.opened(), ledger, sink, self.spool, wanted)) as going:
             for step in going:
                 made.append(step)
@@ -408,3 +410,27 @@ def test_a_message_that_somebody_else_deleted_first_is_not_sealed_as_ours(bench:
     bench.run(maildrop)
 
     assert bench.sealed("deleted") == ["u2", "u3"]
+
+
+# --- other passes
+
+
+def test_a_pass_that_wants_less_than_usual_leaves_the_rest_to_others(bench: Bench) -> None:
+    maildrop = box(4)
+    maildrop.dates["u1"] = NOON - timedelta(days=3)
+
+    bench.run(maildrop, since=NOON - timedelta(days=1))
+    between = bench.accounted(maildrop)
+    bench.run(maildrop)
+
+    assert between["stored"] == "2:4"
+    assert maildrop.fetched == ["u2", "u3", "u4", "u1"]
+
+
+def test_after_a_rebind_the_unique_ids_of_another_server_are_its_own(bench: Bench) -> None:
+    bench.run(box())
+    accounts.rebind(bench.database, bench.lease, "imap.example.com", "me")
+
+    maildrops.recall(bench.database, "work", "pop.example.com", "me", None, NOON)
+
+    assert not maildrops.is_elsewhere(bench.database, "work", "pop.example.com", "me")

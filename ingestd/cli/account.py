@@ -32,7 +32,7 @@ def rebind(session: Session, name: Name, dry_run: DryRun = False) -> None:
     for the first time, and messages that are known are recognised by their bytes.
     """
     from ..daemon import reading
-    from ..store import accounts
+    from ..store import accounts, maildrops
     from ..store.borrowing import borrow
     from ..store.owner import Owner
 
@@ -45,6 +45,9 @@ def rebind(session: Session, name: Name, dry_run: DryRun = False) -> None:
     host, user = account.imap.host, account.imap.user
     with reading(session.config) as database:
         changed = accounts.is_bound_elsewhere(database, account.name, host, user)
+        if account.pop3:
+            pop3 = account.pop3.host, account.pop3.user or user
+            changed = changed or maildrops.is_elsewhere(database, account.name, *pop3)
         if changed and not dry_run:
             with borrow(database, account.name, Owner.current()) as lease:
                 accounts.rebind(database, lease, host, user)

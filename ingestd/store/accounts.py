@@ -52,7 +52,8 @@ def rebind(database: Database[Document], lease: Lease, host: str, user: str) -> 
     with db.translated():
         database.mailboxes.update_many(ours, {"$set": {"rebound": True, "token": lease.token}})
     binding = {"binding": {"host": host, "user": user}}
-    _set(database, lease, {"$set": binding, "$currentDate": {"object_ids_since": True}})
+    forgotten = {"$unset": {"maildrop": ""}}  # its unique-ids were those of another server
+    _set(database, lease, {"$set": binding, "$currentDate": {"object_ids_since": True}, **forgotten})
 
 
 def forget_object_ids(database: Database[Document], lease: Lease) -> None:

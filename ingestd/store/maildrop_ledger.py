@@ -39,6 +39,7 @@ class MaildropLedger:
         self._database, self._lease, self._seals = database, lease, seals
         self.memory = memory
         self._ids: dict[int, str] = {}  # of places, by number
+        self._numbers: dict[str, int] = {}  # and the other way round
         self._listed = UIDSet()
         self._again: dict[str, str] = {}  # digests of what is to be fetched again, by place
         self._on_the_way = UIDSet()  # due, and not recorded yet
@@ -50,6 +51,7 @@ class MaildropLedger:
         """Find out what is known of *listing*, by whose numbers everything goes from here on."""
         standing = look_up(self._database, self._lease.account, listing, datetime.now(UTC))
         self._ids = {listed.number: Place.of_maildrop(self._lease.account, listed.uidl).id for listed in listing}
+        self._numbers = {id_: number for number, id_ in self._ids.items()}
         self._listed = standing.present
         self._again = {self._ids[number]: digest for number, digest in standing.again.items()}
         return standing
@@ -89,13 +91,16 @@ class MaildropLedger:
         if unsealed := [each for each in receipts if each.place.id not in known or each.place in replaced]:
             self._seals.append(unsealed)
             step("sealed")
-        ended = {each.place.id for each in batch}
-        self._on_the_way = UIDSet.of(number for number in self._on_the_way if self._ids[number] not in ended)
+        self._on_the_way -= UIDSet.of(self._numbers[each.place.id] for each in batch)
         return Recorded(quarantined, sorted(replaced))
 
-    def seen(self, listing: Sequence[Listed], older: int, since: datetime | None) -> None:
-        """Remember that everything in *listing* was seen to; what is new up to *older* is from before *since*."""
-        self.memory = self.memory.seen(listing, older, since)
+    def seen(self, listing: Sequence[Listed]) -> None:
+        """Remember that everything in *listing* was seen to."""
+        self.memory = self.memory.seen(listing)
+
+    def older(self, listing: Sequence[Listed], number: int, since: datetime) -> None:
+        """Remember that what is new up to *number* of *listing*, as far as all of it was looked at, is too old."""
+        self.memory = self.memory.older(listing, number, since)
 
     def finish(self, summary: Document) -> None:
         """Save what is remembered at the end of a pass, with what it did."""
@@ -176,12 +181,11 @@ class MaildropLedger:
         with db.translated():
             pending = {**epoch(self._lease.account).filter, **removals.PENDING, **which}
             found = {each["_id"]: each for each in self._database.placements.find(pending, removals.HELD)}
-        numbers = {id_: number for number, id_ in self._ids.items()}
-        beyond = max(self._ids, default=0) + 1
-        numbers |= {id_: number for number, id_ in enumerate(sorted(found.keys() - numbers.keys()), beyond)}
-        self._ids |= {numbers[id_]: id_ for id_ in found}
-        account = self._lease.account
-        return [removals.read(Place.parsed_maildrop(account, id_), each, numbers[id_]) for id_, each in found.items()]
+        unlisted = enumerate(sorted(found.keys() - self._numbers.keys()), max(self._ids, default=0) + 1)
+        self._ids |= (more := dict(unlisted))
+        self._numbers |= {id_: number for number, id_ in more.items()}
+        account, of = self._lease.account, self._numbers
+        return [removals.read(Place.parsed_maildrop(account, id_), each, of[id_]) for id_, each in found.items()]
 
     def _numbered(self, numbers: UIDSet) -> Iterator[Document]:
         return self._among(self._ids[number] for number in numbers)

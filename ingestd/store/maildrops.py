@@ -50,10 +50,14 @@ class Maildrop:
             return 0
         return next((listed.number for listed in listing if listed.uidl == self.older_up_to), 0)
 
-    def seen(self, listing: Sequence[Listed], older: int, since: datetime | None) -> Maildrop:
-        """The same when everything in *listing* was seen to, and what is new up to the number *older* is too old."""
-        marker = next((listed.uidl for listed in listing if listed.number == older), None)
-        return replace(self, listing=digest(listing), older_up_to=marker, older_than=since if marker else None)
+    def seen(self, listing: Sequence[Listed]) -> Maildrop:
+        """The same when everything in *listing* was seen to."""
+        return replace(self, listing=digest(listing))
+
+    def older(self, listing: Sequence[Listed], number: int, since: datetime) -> Maildrop:
+        """The same when what is new in *listing* up to *number* is from before *since*."""
+        marker = next((listed.uidl for listed in listing if listed.number == number), None)
+        return replace(self, older_up_to=marker, older_than=since if marker else None)
 
 
 def recall(database: Database[Document], account: str, host: str, user: str, since: Since, now: datetime) -> Maildrop:
@@ -65,7 +69,8 @@ def recall(database: Database[Document], account: str, host: str, user: str, sin
     if (found.host, found.user) != (host, user):
         raise Refused(
             f"account {account}: its unique-ids are those of {found.host}, and mean nothing at {host} or to another"
-            " user; put account.pop3.host and user back, or give the new one a name of its own"
+            " user; put account.pop3.host and user back, or, if there is IMAP too, run:"
+            f" ingestd account rebind {account}"
         )
     return found if found.settings == settings else replace(found, settings=settings, since=resolved(since, now))
 
@@ -75,6 +80,12 @@ def last(database: Database[Document], account: str) -> Maildrop | None:
     with db.translated():
         found = database.accounts.find_one({"_id": account}, {"maildrop": 1}) or {}
     return Maildrop(account, **found["maildrop"]) if found.get("maildrop") else None
+
+
+def is_elsewhere(database: Database[Document], account: str, host: str, user: str) -> bool:
+    """Return whether what is known of the maildrop of *account* is of another server or user. Changes nothing."""
+    found = last(database, account)
+    return found is not None and (found.host, found.user) != (host, user)
 
 
 def begin(database: Database[Document], lease: Lease, memory: Maildrop) -> None:

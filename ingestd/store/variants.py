@@ -1,7 +1,8 @@
-"""Messages that are the same letter with slightly other bytes, since they came over two protocols (`mime/canonical`).
+"""Messages that are the same letter with slightly other bytes, since they came over two protocols.
 
-Of such a pair the one that came over IMAP is the letter, in either order of arrival, and the other one says so in
-`same_as`. Where all came over POP3 it is the one that came first.
+They are known by the digest of their canonical bytes (`mime/canonical.py`). Of such a pair the one that came over IMAP
+is the letter, in either order of arrival, and the other one says so in `same_as`. Where all came over POP3 it is the
+one that came first.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from pymongo import UpdateOne
 from pymongo.database import Database
 
 from ..message import RawMessage
-from ..mime.canonical import canonical
 from . import database as db
 
 Document = dict[str, Any]
@@ -27,22 +27,16 @@ def link(database: Database[Document], batch: Sequence[RawMessage]) -> None:
 
     Doing it again changes nothing. They are all of one account.
     """
-    fetched = {raw.id: raw for raw in batch if raw.fetched}
-    if not fetched:
+    if not batch:
         return
-    letters = _letters(database, batch[0].place.account, _digests(fetched.values()))
+    account, ids = batch[0].place.account, {raw.id for raw in batch}
+    with db.translated():
+        ours = list(database.messages.find({"_id": {"$in": sorted(ids)}, "account": account}, FACTS))
+    letters = _letters(database, account, {_letter(each) for each in ours})
     several = [variants for variants in letters.values() if len(variants) > 1]
     over_imap = _over_imap(database, batch, (each["_id"] for variants in several for each in variants))
     changes = [change for variants in several for change in _changes(variants, over_imap)]
     db.upsert(database.messages, changes)
-
-
-def _digests(messages: Iterable[RawMessage]) -> set[str]:
-    found = set[str]()
-    for message in messages:
-        with message.content.open() as raw:
-            found.add(canonical(raw) or message.sha256)
-    return found
 
 
 def _letters(database: Database[Document], account: str, digests: set[str]) -> Mapping[str, list[Document]]:
@@ -54,10 +48,14 @@ def _letters(database: Database[Document], account: str, digests: set[str]) -> M
     with db.translated():
         for which in (plain, marked):
             for found in database.messages.find(which, FACTS):
-                letter = found.get("canonical") or found["sha256"]
-                if letter in digests:
+                if (letter := _letter(found)) in digests:
                     letters[letter].append(found)
     return letters
+
+
+def _letter(message: Document) -> str:
+    digest: str = message.get("canonical") or message["sha256"]  # an earlier version wrote none
+    return digest
 
 
 def _over_imap(database: Database[Document], batch: Sequence[RawMessage], ids: Iterable[str]) -> set[str]:

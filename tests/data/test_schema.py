@@ -125,15 +125,16 @@ def _maildrop(database: Store, lease: leases.Lease) -> None:
     """A pass over POP3 in which a message is missing, and the next one, which does not come to its end."""
     memory = maildrops.recall(database, "work", "pop.example.org", "desk", NOW.date(), NOW)
     ledger, listing = MaildropLedger(database, lease, Seals(database, lease), memory), [Listed(1, "a", 9)]
-    ledger.look_up(listing)
-    ledger.plan(UIDSet.of([1]))
+    ledger.look_up([*listing, Listed(2, "b", 9), Listed(3, "c", 9)])
+    ledger.plan(UIDSet.of([1, 2, 3]))
     stored = [_raw(Place.of_maildrop("work", uidl), b"Subject: dropped\r\n\r\n") for uidl in ("a", "b")]
     stored.append(_raw(Place.of_maildrop("work", "c"), b"Status: RO\r\nSubject: dropped\r\n\r\n"))
     stored = [replace(each, via="pop3") for each in stored]
     ledger.record(stored, _stored(database, stored))
     ledger.reckon(ledger.look_up([Listed(1, "a", 10)]), [])
     ledger.record([Failed(Place.of_maildrop("work", "a"), "no answer")], [])
-    ledger.seen(listing, 1, NOW)
+    ledger.seen(listing)
+    ledger.older(listing, 1, NOW)
     ledger.finish(Summary("work", "INBOX", on_server=1).document(NOW, NOW))
     ledger.plan(UIDSet())
 
