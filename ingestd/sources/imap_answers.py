@@ -26,6 +26,8 @@ Pieces = list[bytes | tuple[bytes, bytes]]  # a response as imapclient reads it:
 LAST_UID = 2**32 - 1
 MODSEQ = 2**63 - 1  # the highest there is (RFC 7162, 7)
 SIZE = 2**63 - 1  # the highest there is (RFC 9051, 9: number64), and that a store can hold
+WORDS = 500  # flags or labels of one message: they are kept, with up to fifty sets of them from before
+WORD = 300  # characters of one; more than an object id may have, so that none is made of the beginning of another
 STATUSES: Mapping[bytes, Literal["OK", "NO", "BAD"]] = {b"OK": "OK", b"NO": "NO", b"BAD": "BAD"}
 ALL_FLAGS = ("\\Answered", "\\Deleted", "\\Draft", "\\Flagged", "\\Seen", "\\*")
 BUSY = {"UNAVAILABLE"}  # RFC 5530
@@ -343,9 +345,10 @@ def _object_id(items: Mapping[bytes, Any]) -> str | None:
 
 
 def _words(values: Any) -> Iterator[str]:
-    for value in values if isinstance(values, tuple) else ():
+    for value in values[:WORDS] if isinstance(values, tuple) else ():
         if isinstance(value, bytes | int):
-            yield str(value) if isinstance(value, int) else value.decode("utf-8", "replace")
+            text = str(value) if isinstance(value, int) else value.decode("utf-8", "replace")
+            yield text[:WORD]
 
 
 def _utc(date: Any) -> datetime | None:

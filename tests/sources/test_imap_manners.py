@@ -214,6 +214,16 @@ def test_flags_are_sorted_words_without_recent(server: ImapScript, account: Imap
     assert only_message(account.open("INBOX"), tmp_path).flags == ("$b", "12", "NonJunk", "\\Seen")
 
 
+def test_flags_without_end_are_cut(server: ImapScript, account: ImapAccount, tmp_path: Path) -> None:
+    flags = b" ".join(b"%05d" % number for number in range(100_000)) + b" " + b"x" * 1_000_000
+    answers(server, "UID FETCH 1 (UID FLAGS", b"* 1 FETCH (UID 1 FLAGS (\\Seen %s %s))" % (b"y" * 1_000_000, flags))
+
+    kept = only_message(account.open("INBOX"), tmp_path).flags
+
+    assert "\\Seen" in kept
+    assert sum(map(len, kept)) < 100_000
+
+
 def test_flags_that_change_meanwhile_do_not_hide_the_rest(
     server: ImapScript, account: ImapAccount, tmp_path: Path
 ) -> None:
@@ -381,6 +391,7 @@ def test_a_name_that_no_command_can_hold_is_left_out(server: ImapScript, account
     [
         ("OBJECTID", "EMAILID", b"EMAILID (M6d99ac3275bb4e)", "M6d99ac3275bb4e"),
         ("OBJECTID", "EMAILID", b"EMAILID (0123)", "0123"),
+        ("OBJECTID", "EMAILID", b"EMAILID (%s)" % (b"M" * 1000), None),
         ("OBJECTID", "EMAILID", b"EMAILID NIL", None),
         ("OBJECTID", "EMAILID", b'EMAILID ("what is this?")', None),
         ("X-GM-EXT-1", "X-GM-MSGID", b"X-GM-MSGID 18446744073709551615", "18446744073709551615"),
