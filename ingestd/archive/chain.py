@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from ..store import seals
+from ..store.database import NONSENSE
 from .anchors import Anchor
 from .finding import Findings, Kind
 
@@ -98,5 +99,5 @@ def _number(id_: str, account: str) -> int | None:
 def _chained(seal: Document) -> str | None:
     try:
         return seals.chained(seal)
-    except (KeyError, TypeError, ValueError):  # something is missing, or of another type
+    except NONSENSE:
         return None

@@ -14,7 +14,7 @@ from pymongo.database import Database
 
 from ..message import Listed, Place
 from ..store import maildrops
-from ..store.database import translated
+from ..store.database import NONSENSE, translated
 from ..store.maildrop_places import epoch
 from ..store.maildrops import Maildrop
 from ..uidset import UIDSet
@@ -78,7 +78,7 @@ def _next_try(found: Mapping[str, Document]) -> datetime | None:
 def _remembered(database: Database[Document], account: str) -> Maildrop | None:
     try:
         return maildrops.last(database, account)
-    except (KeyError, TypeError, ValueError):  # somebody else has written there; the next pass writes it anew
+    except NONSENSE:  # somebody else has written there; the next pass writes it anew
         return None
 
 

@@ -16,7 +16,7 @@ from ..errors import IngestError
 from ..message import Place
 from ..store import mailboxes as store
 from ..store import seals
-from ..store.database import translated
+from ..store.database import NONSENSE, translated
 from ..store.memory import Memory
 from ..uidset import UIDSet
 
@@ -92,7 +92,7 @@ def memory(database: Database[Document], account: str, mailbox: str) -> Memory |
     try:
         found = store.last(database, account, mailbox)
         return found if found and found.epoch.place(0).id else None
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except NONSENSE as error:
         raise Unreadable(f"{account}/{mailbox}: {type(error).__name__}") from error
 
 
@@ -121,7 +121,8 @@ def _distinct(database: Database[Document], within: Document, field: str) -> Ite
             found = database.placements.find_one({**within, field: {"$gt": after}}, {field: 1}, sort=order)
         if found is None:
             return
-        after = found[field]
+        values = found[field] if isinstance(found[field], list) else [found[field]]  # as somebody has altered it
+        after = min(value for value in values if isinstance(value, str) and value > after)
         yield after
 
 

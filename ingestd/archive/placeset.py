@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 
 from ..uidset import UIDSet
 
 SETTLE = 10_000  # UIDs of one mailbox held one by one
+
+_UID = re.compile(r"0|[1-9][0-9]{0,9}")
 
 
 class PlaceSet:
@@ -20,7 +23,7 @@ class PlaceSet:
 
     def add(self, id_: str) -> None:
         prefix, mark, number = id_.rpartition(";UID=")
-        if not (mark and number.isdecimal() and number == str(int(number))):
+        if not (mark and _UID.fullmatch(number)):
             self._others.add(id_)
             return
         self._loose[prefix].append(int(number))
@@ -56,8 +59,8 @@ class PlaceSet:
         yield from sorted(self._others)
 
     def __contains__(self, id_: str) -> bool:
-        prefix, _, number = id_.rpartition(";UID=")
-        return id_ in self._others or (number.isdecimal() and int(number) in self.uids(prefix))
+        prefix, mark, number = id_.rpartition(";UID=")
+        return id_ in self._others or bool(mark and _UID.fullmatch(number) and int(number) in self.uids(prefix))
 
     def _settle(self, prefix: str) -> None:
         if loose := self._loose.pop(prefix, None):

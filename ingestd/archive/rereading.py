@@ -17,7 +17,7 @@ from pymongo.database import Database
 
 from ..errors import IngestError
 from ..store.database import translated
-from .wholeness import Collection, Read, Reading, joined
+from .wholeness import Collection, Read, Reading, joined, size
 
 Document = dict[str, Any]
 
@@ -138,11 +138,11 @@ def _batches(
 
 def _each(database: Database[Document], stretch: Stretch, after: str | None) -> Iterator[tuple[str, int]]:
     """Page by page, since a cursor that is held for hours may be dropped by the server."""
-    size = SIZE[stretch.collection]
+    field = SIZE[stretch.collection]
     while True:
         with translated():
-            found = database[stretch.collection].find(stretch.after(after), {size: 1}).sort("_id", 1).limit(PAGE)
-            page = [(each["_id"], int(each.get(size) or 0)) for each in found]
+            found = database[stretch.collection].find(stretch.after(after), {field: 1}).sort("_id", 1).limit(PAGE)
+            page = [(each["_id"], size(each.get(field))) for each in found]
         yield from page
         if len(page) < PAGE:
             return

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pymongo.database import Database
 
 from ..store.blobs import ALIVE, CHUNK_SIZE
-from ..store.database import translated
+from ..store.database import NONSENSE, translated
 from ..store.messages import Parse
 from . import rebuild
 from .finding import Finding, Kind
@@ -60,6 +60,11 @@ def joined(reads: Iterable[Read]) -> Read:
     return Read(every[0].collection, sum(r.count for r in every), sum(r.size_bytes for r in every), findings)
 
 
+def size(said: object) -> int:
+    """How many bytes a document says that there are; 0 when that makes no sense."""
+    return said if isinstance(said, int) else 0
+
+
 def blob_damage(database: Database[Document], digest: str) -> str | None:
     """What is wrong with the blob *digest*; None when it is whole."""
     found, length = sha256(), CHUNK_SIZE
@@ -91,9 +96,9 @@ def _messages(database: Database[Document], ids: tuple[str, ...]) -> Iterator[Ou
             continue
         # Looked at again, since it may just have been finished: it is whole from the moment that it is relied on.
         if damage and (damage := _damage(database, message)):
-            yield message.get("size_bytes") or 0, Finding("message_damaged", message["_id"], damage)
+            yield size(message.get("size_bytes")), Finding("message_damaged", message["_id"], damage)
         else:
-            yield message.get("size_bytes") or 0, None
+            yield size(message.get("size_bytes")), None
 
 
 def _damage(database: Database[Document], message: Document) -> str | None:
@@ -102,7 +107,7 @@ def _damage(database: Database[Document], message: Document) -> str | None:
         size_bytes = sum(len(piece) for piece in rebuild.original(database, named))
     except Damaged as error:
         return str(error).replace(f"message {message['_id']}: ", "", 1)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except NONSENSE as error:
         return f"its original makes no sense ({type(error).__name__})"
     return None if size_bytes == message.get("size_bytes") else f"it has {size_bytes:,} bytes, and says another number"
 
@@ -133,4 +138,4 @@ def _length(database: Database[Document], digest: str) -> int | None:
     """What a blob says it has; None for one that is dying, or gone: it is being written or deleted."""
     with translated():
         file = database["blobs.files"].find_one({"_id": digest, **ALIVE}, {"length": 1})
-    return int(file.get("length") or 0) if file else None
+    return size(file.get("length")) if file else None

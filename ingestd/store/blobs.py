@@ -72,12 +72,12 @@ def read(database: Database[Document], digest: str) -> Iterator[bytes]:
         found = 0
         chunks = database["blobs.chunks"].find({"files_id": digest}, {"n": 1, "data": 1}, batch_size=CHUNKS_AHEAD)
         for number, chunk in enumerate(chunks.sort("n", 1)):
-            if chunk["n"] != number:
+            if chunk.get("n") != number or not isinstance(data := chunk.get("data"), bytes):
                 raise Damaged(f"blob {digest}: chunk {number} is missing")
-            found += len(chunk["data"])
-            yield bytes(chunk["data"])
-    if found != file["length"]:
-        raise Damaged(f"blob {digest}: {found:,} of {file['length']:,} bytes are there")
+            found += len(data)
+            yield data
+    if found != (length := file.get("length")):
+        raise Damaged(f"blob {digest}: {found} of {length} bytes are there")
 
 
 def upload(database: Database[Document], contents: Contents, now: datetime) -> Uploads:

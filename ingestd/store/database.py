@@ -35,6 +35,8 @@ GOODBYE = 2.0  # seconds in which a client tells the server that it goes
 DUPLICATE_KEY = 11000
 # DuplicateKey, BadValue, and a document that is too large, in the words of several versions.
 DOCUMENT_FAULTS = frozenset({DUPLICATE_KEY, 2, 10334, 17280, 17419, 17420})
+# What reading a document comes to that somebody has altered: it may have any shape.
+NONSENSE = (KeyError, TypeError, ValueError, AttributeError, ArithmeticError)
 NOT_AUTHORISED = {13: "is not allowed to do this", 18: "was refused"}  # Unauthorized, AuthenticationFailed
 
 

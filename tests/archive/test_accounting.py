@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from math import inf
 from typing import Any
 
 import pytest
@@ -352,6 +353,16 @@ def test_a_placement_that_contradicts_itself_is_named(bench: Bench, change: Docu
     assert ("placement_changed", f"{changed}: what it says contradicts its _id") in found
 
 
+def test_a_placement_that_is_in_several_mailboxes_is_named(bench: Bench) -> None:
+    bench.run(mailbox_of(2))
+    changed = bench.place(2)["_id"]
+    bench.database.placements.update_one({"_id": changed}, {"$set": {"mailbox": ["INBOX", "Nowhere", 7]}})
+
+    assert places.mailboxes(bench.database, "work") == ["INBOX", "Nowhere"]
+    named = findings(account_for(bench.database, "work", "Nowhere"))
+    assert ("placement_changed", f"{changed}: what it says contradicts its _id") in named
+
+
 def test_a_mailbox_whose_memory_was_removed_is_named(bench: Bench) -> None:
     mailbox = mailbox_of(2)
     bench.run(mailbox)
@@ -363,7 +374,9 @@ def test_a_mailbox_whose_memory_was_removed_is_named(bench: Bench) -> None:
     assert text.startswith("work/INBOX: what is remembered of it is missing")
 
 
-@pytest.mark.parametrize("change", [{"selected": "all of them"}, {"left_out": None}, {"epoch": None}, {"done": 7}])
+@pytest.mark.parametrize(
+    "change", [{"selected": "all of them"}, {"left_out": None}, {"epoch": None}, {"done": 7}, {"visited": inf}]
+)
 def test_a_mailbox_whose_memory_makes_no_sense_is_named(bench: Bench, change: Document) -> None:
     mailbox = mailbox_of(2)
     bench.run(mailbox)

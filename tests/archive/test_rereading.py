@@ -79,7 +79,7 @@ def test_a_message_whose_bytes_were_changed_is_named(any_database: Store) -> Non
     assert text.startswith(f"{one}: its bytes rebuild to another SHA-256, ")
 
 
-@pytest.mark.parametrize("raw", [None, "x", [{"encoding": "base64"}], [{"literal": "x"}]])
+@pytest.mark.parametrize("raw", [None, "x", [{"encoding": "base64"}], [{"literal": "x"}], [{"literal": 7}]])
 def test_an_original_that_makes_no_sense_is_named(any_database: Store, raw: object) -> None:
     one, _ = store(any_database, mail(1), mail(2))
     any_database.originals.update_one({"_id": one, "account": "work"}, {"$set": {"raw": raw}})
@@ -90,13 +90,25 @@ def test_an_original_that_makes_no_sense_is_named(any_database: Store, raw: obje
     assert "makes no sense" in text
 
 
-def test_a_message_that_is_not_as_long_as_it_says_is_named(any_database: Store) -> None:
+@pytest.mark.parametrize("says", [5, "x", None])
+def test_a_message_that_is_not_as_long_as_it_says_is_named(any_database: Store, says: object) -> None:
     one, _ = store(any_database, mail(1), mail(2))
-    any_database.messages.update_one({"_id": one, "account": "work"}, {"$set": {"size_bytes": 5}})
+    any_database.messages.update_one({"_id": one, "account": "work"}, {"$set": {"size_bytes": says}})
 
     assert findings(read(any_database)) == [
         ("message_damaged", f"{one}: it has {len(mail(1)):,} bytes, and says another number")
     ]
+
+
+@pytest.mark.parametrize("says", [5, "x", None])
+def test_a_blob_that_is_not_as_long_as_it_says_is_named(any_database: Store, says: object) -> None:
+    (one,) = store(any_database, with_file(CHUNKS))
+    blob = blob_of(any_database, one)
+    any_database["blobs.files"].update_one({"_id": blob}, {"$set": {"length": says}})
+
+    named = {(finding.kind, finding.what): finding.text for each in read(any_database) for finding in each.findings}
+
+    assert named["blob_damaged", blob] == f"it: {len(CHUNKS)} of {says} bytes are there"
 
 
 @pytest.mark.parametrize(
@@ -105,6 +117,7 @@ def test_a_message_that_is_not_as_long_as_it_says_is_named(any_database: Store) 
         ({"data": b"x" * 261_120}, "its bytes have another SHA-256"),
         ({"data": b"x"}, "a chunk before the last is short"),
         ({"n": 9}, "it: chunk 1 is missing"),
+        ({"data": 7}, "it: chunk 1 is missing"),
         (None, "it: chunk 1 is missing"),
     ],
 )
