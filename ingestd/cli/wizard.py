@@ -30,6 +30,11 @@ def told(session: Session, given: Given) -> None:
         raise Refused(f"no mail server is found for {_domain(given.address)}; name it: --imap-host HOST")
     offer = replace(offer, user=given.user or offer.user)
     session.output.note(_shown(offer))
+    if offer.strange(given.address):
+        raise Refused(
+            f"{offer.host} is no host of {_domain(given.address)}, and DNS can lie; if it is right, say so:"
+            f" --imap-host {offer.host} --imap-port {offer.port} --tls {offer.tls}"
+        )
     if given.password_file is None and given.client_id is None:
         raise Refused("a login needs a password; say where it is: --password-file FILE")
     name = given.name or _free(_suggested(given.address), file)

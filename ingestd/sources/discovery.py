@@ -46,7 +46,8 @@ def by_service(address: str, resolver: Resolver) -> Iterator[Offer]:
     for service, tls in SERVICES:
         records = [record for record in _asked(resolver, f"{service}.{domain}", "SRV") if _host(record.target)]
         for record in sorted(records, key=lambda record: (record.priority, -record.weight)):
-            yield Offer(_host(record.target), record.port, tls, address, f"DNS says so ({service}.{domain})")
+            said = f"DNS says so ({service}.{domain})"
+            yield Offer(_host(record.target), record.port, tls, address, said, told=True)
 
 
 def by_exchanger(address: str, resolver: Resolver) -> Iterator[Offer]:

@@ -15,11 +15,18 @@ class Offer:
     tls: Literal["implicit", "starttls"]
     user: str
     by: str  # who says so
+    told: bool = False  # by somebody who may lie, since DNS is rarely signed
 
     @property
     def oauth(self) -> Literal["google", "microsoft"] | None:
         """Where to log in, if it takes no usual password."""
         return next((provider.oauth for provider in KNOWN if provider.host == self.host.lower()), None)
+
+    def strange(self, address: str) -> bool:
+        """Whether a person should say yes before a password goes there: it was told, and is no host of the domain."""
+        domain = address.rpartition("@")[2].lower()
+        ours = f".{self.host.lower()}".endswith(f".{domain}")
+        return self.told and not ours and self.host.lower() not in {provider.host for provider in KNOWN}
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,3 +187,24 @@ def test_a_person_who_names_no_address_gets_the_commented_configuration(director
 
     assert "written; edit it" in seen
     assert load(directory / "ingestd.toml").accounts[0].name == "work"
+
+
+def test_a_person_says_yes_to_what_was_found_and_is_told_how_to_log_in(directory: Path) -> None:
+    with terminal(directory) as (process, ours):
+        seen = answer(
+            ours,
+            ("Mail address", "somebody@gmail.com"),
+            ("Is that yours", "y"),
+            ("User name", ""),
+            ("Client id", "some-client"),
+            ("Name of the account", ""),
+            ("Where to store", ""),
+        )
+        assert process.wait(SECONDS) == 0, seen
+
+    assert "imap.gmail.com port 993 (implicit): it is well known" in seen
+    assert "auth login gmail" in seen
+    (account,) = load(directory / "ingestd.toml").accounts
+    assert account.imap is not None
+    assert account.oauth is not None
+    assert (account.name, account.imap.user, account.oauth.provider) == ("gmail", "somebody@gmail.com", "google")

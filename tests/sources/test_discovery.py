@@ -92,6 +92,18 @@ def test_dns_names_servers_by_priority_and_encryption_from_the_start_goes_first(
     ]
 
 
+def test_a_host_of_another_domain_that_only_dns_names_is_for_a_person_to_say_yes_to() -> None:
+    with dns_server(
+        "_imaps._tcp.example.org SRV 1 1 993 imap.example.org.",
+        "_imaps._tcp.example.org SRV 2 1 993 imap.gmail.com.",
+        "_imaps._tcp.example.org SRV 3 1 993 imap.elsewhere.example.com.",
+        "_imaps._tcp.example.org SRV 4 1 993 notexample.org.",
+    ) as resolver:
+        strange = [offer.strange(ADDRESS) for offer in by_service(ADDRESS, resolver)]
+
+    assert strange == [False, False, True, True]
+
+
 def test_a_domain_that_says_it_has_no_such_server_has_none() -> None:
     with dns_server("_imaps._tcp.example.org SRV 0 0 0 .") as resolver:
         assert not list(by_service(ADDRESS, resolver))
