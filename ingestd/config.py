@@ -340,6 +340,12 @@ class Account(Table):
         return self
 
     @property
+    def address(self) -> str:
+        """Its server, and the port there."""
+        place = self.imap or self.pop3
+        return f"{place.host}:{place.port}" if place else ""
+
+    @property
     def rhythm(self) -> timedelta | Cron:
         """When it is visited, beside what its server tells."""
         return Cron(self.cron, self.timezone) if self.cron else self.every

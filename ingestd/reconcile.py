@@ -51,11 +51,13 @@ class Listing(Protocol):
 def unchanged(memory: Memory, numbers: Numbers, now: datetime) -> bool:
     """Whether nothing happened since everything was looked at, as far as the *numbers* of the mailbox tell.
 
-    Believed for an hour, and only where every change is counted (CONDSTORE), nothing is left to do, and there are as
-    many messages as are accounted for.
+    Believed for an hour, and only where nothing is left to do, and there are as many messages as are accounted for.
+    Where changes are not counted (no CONDSTORE), flags may have changed: that must not matter to what is selected.
     """
     looked = memory.looked
-    if looked is None or looked.modseq is None or memory.open or not timedelta() <= now - looked.at < LOOK_EVERY:
+    if looked is None or memory.open or not timedelta() <= now - looked.at < LOOK_EVERY:
+        return False
+    if looked.modseq is None and memory.select not in ("unseen", "all"):
         return False
     same = (looked.uidnext, looked.exists, looked.modseq) == (numbers.uidnext, numbers.exists, numbers.modseq)
     return same and len(memory.accounted) == numbers.exists

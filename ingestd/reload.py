@@ -38,7 +38,11 @@ def reread(config: Config) -> Config:
         for line in str(error).splitlines():
             log.error("configuration not taken over", reason=line)
         return config
-    fixed = {"store": config.store != found.store, "daemon": config.daemon != found.daemon}
+    fixed = {
+        "store": config.store != found.store,
+        "daemon": config.daemon != found.daemon,
+        "alerts": config.alerts != found.alerts,
+    }
     fixed["alerts"] = config.alerts != found.alerts
     if differs := [table for table, other in fixed.items() if other]:
         log.warning("only a restart changes this", tables=", ".join(differs))

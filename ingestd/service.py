@@ -6,8 +6,8 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from threading import Event, Thread
 from types import FrameType
 
@@ -30,9 +30,11 @@ from .store.leases import Lease
 from .summary import Summary
 from .systemd import Notifier
 from .visit import Order, Outcome, Watch
-from .watcher import Watcher, delay
+from .watcher import Reserve, Watcher, delay
 
 FETCHERS = 4  # accounts visited at a time
+DOUBTFUL = FETCHERS // 2  # of them, those of one server that did not answer the last time
+LATER = timedelta(seconds=2)  # until it is tried again whether another of those may be visited
 NOTIFY = 30.0  # seconds between two words to systemd
 POLL = 0.2  # seconds between looks at whether a signal came
 
@@ -116,7 +118,7 @@ def run(config: Config, signals: Signals) -> None:
         if post := postman(config, daemon.database):
             stack.enter_context(post.at_work())
         alerts = Alerts(daemon.database, config.alerts is not None)
-        rounds = _Rounds(daemon, config, accounts, holding, queue, watcher, schedule, pulse, Push(), alerts)
+        rounds = _Rounds(daemon, config, accounts, holding, queue, watcher, schedule, pulse, alerts)
         fetchers = [Thread(target=rounds.fetch, name=f"fetcher {n}") for n in range(FETCHERS)]
         log.info("started", accounts=len(accounts), fetchers=len(fetchers), workers=daemon.workers.count)
         stack.enter_context(_running([Thread(target=chores.work, name="chores")], chores.queue.close))
@@ -158,8 +160,9 @@ class _Rounds:
     watcher: Watcher
     schedule: Schedule
     pulse: Pulse
-    push: Push
     alerts: Alerts
+    push: Push = field(default_factory=Push)
+    reserve: Reserve = field(default_factory=lambda: Reserve(DOUBTFUL))
 
     @property
     def status(self) -> str:
@@ -210,6 +213,9 @@ class _Rounds:
         if rest := self.push.rest(account, stay):
             self.schedule.again(account.name, rest)
             return False
+        if not self.reserve.enter(account.address):
+            self.schedule.again(account.name, LATER)
+            return False
         more = self._visit(account, lease, stay)
         if self.accounts.get(account.name) is not account:  # the configuration was read again meanwhile
             self.daemon.connections.leave([account.name])
@@ -227,6 +233,7 @@ class _Rounds:
             outcome = Outcome(account.name, errors=[IngestError("a fault of ingestd itself; see its log")])
         if not outcome.errors and (trust := self.push.visited(account, stay, order, outcome.summaries)):
             self.daemon.note_push(lease, trust)
+        self.reserve.leave(account.address, outcome.errors)
         self._noted(account, lease, outcome.errors)
         self.alerts.visited(account.name, outcome.errors, outcome.summaries, outcome.over_pop3)
         return watch.more and not outcome.errors

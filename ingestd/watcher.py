@@ -7,6 +7,7 @@ comes back is not met by everyone at once.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,6 +19,7 @@ from .errors import IngestError, LeaseLost, PutOff, Refused, StoreUnavailable, U
 FIRST = timedelta(seconds=5)
 LONGEST = timedelta(minutes=15)
 LATER = 0.1  # of the time that an account is put off for, at most, so that not all come back at once
+AVAILABLE = (StoreUnavailable, PutOff)  # what says nothing against the mail server
 AFTER_REFUSAL = timedelta(minutes=15)  # at most 4 logins an hour with a wrong password
 
 
@@ -34,6 +36,35 @@ def delay(errors: Sequence[IngestError], failures: int, draw: Callable[[], float
     if any(isinstance(error, LeaseLost) for error in errors):
         return timedelta()  # it is visited again once it is ours again, and then at once
     return AFTER_REFUSAL if all(isinstance(error, Refused) for error in errors) else LONGEST
+
+
+class Reserve:
+    """Keeps visitors free of a mail server that does not answer: each could wait there for a minute.
+
+    Safe to use from several threads.
+    """
+
+    def __init__(self, most: int) -> None:
+        """At *most* so many visits at a time go to a server that did not answer the last time, or was never asked."""
+        self._most = most
+        self._answering: set[str] = set()
+        self._visits: Counter[str] = Counter()
+        self._lock = Lock()
+
+    def enter(self, server: str) -> bool:
+        """Whether *server* may be visited now, once more; then `leave` is owed."""
+        with self._lock:
+            if server not in self._answering and self._visits[server] >= self._most:
+                return False
+            self._visits[server] += 1
+            return True
+
+    def leave(self, server: str, errors: Sequence[IngestError]) -> None:
+        """A visit to *server* ended with *errors*."""
+        away = any(isinstance(error, Unavailable) and not isinstance(error, AVAILABLE) for error in errors)
+        with self._lock:
+            self._visits[server] -= 1
+            (self._answering.discard if away else self._answering.add)(server)
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from ingestd.ingest import Plan, Wanted
 from ingestd.store.messages import Terms
 from tests.fakes import NOON, ListMailbox, mail
 from tests.passes import Bench
-from tests.test_flags import counting
+from tests.test_flags import counting, mailbox
 from tests.test_reconcile import memory
 
 Change = Callable[[Bench, ListMailbox], Any]
@@ -78,6 +78,35 @@ def test_anything_that_may_have_happened_makes_the_pass_look(bench: Bench, box: 
     CHANGES[change](bench, box)
 
     bench.run(box)
+
+    assert "listed" in box.asked
+
+
+WITHOUT_COUNTING = ("new mail", "a message is gone", "one came and one went", "an hour is over", "something is missing")
+
+
+@pytest.mark.parametrize("change", WITHOUT_COUNTING)
+def test_where_changes_are_not_counted_messages_that_come_and_go_make_the_pass_look(bench: Bench, change: str) -> None:
+    box, bench.lately = mailbox(1, 2, 3), True
+    for _ in range(2):
+        bench.run(box)
+    asked = len(box.asked)
+    bench.run(box)
+    assert len(box.asked) == asked
+
+    CHANGES[change](bench, box)
+    bench.run(box)
+
+    assert "listed" in box.asked[asked:]
+
+
+def test_where_changes_are_not_counted_a_program_that_may_ask_for_flags_is_asked_every_time(bench: Bench) -> None:
+    box, bench.lately = mailbox(1, 2, 3), True
+    box.programs["FLAGGED"] = {1, 2, 3}
+    bench.run(box, Wanted(select="FLAGGED"))
+    box.asked.clear()
+
+    bench.run(box, Wanted(select="FLAGGED"))
 
     assert "listed" in box.asked
 

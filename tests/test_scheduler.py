@@ -8,7 +8,7 @@ import pytest
 from ingestd.cron import Cron
 from ingestd.errors import IngestError, LeaseLost, PutOff, Refused, StoreUnavailable, Unavailable
 from ingestd.scheduler import Queue, Regularly, scheduled
-from ingestd.watcher import AFTER_REFUSAL, FIRST, LONGEST, Watcher, delay
+from ingestd.watcher import AFTER_REFUSAL, FIRST, LONGEST, Reserve, Watcher, delay
 
 
 def test_an_account_that_waits_is_not_added_again() -> None:
@@ -165,3 +165,15 @@ def test_times_of_the_day_are_named_by_the_clock_of_their_zone() -> None:
     assert due == datetime(2026, 3, 16, 6, tzinfo=UTC)
     with pytest.raises(ValueError, match="name the days"):
         _ = Cron("0 7 * * 1").trigger
+
+
+def test_a_server_that_does_not_answer_is_visited_by_some_at_a_time_only() -> None:
+    reserve, away, busy = Reserve(2), [Unavailable("away")], [PutOff("too much"), StoreUnavailable("away")]
+
+    assert [reserve.enter(server) for server in "aaabb"] == [True, True, False, True, True]
+    reserve.leave("a", [])
+    assert [reserve.enter(server) for server in "aaa"] == [True, True, True]
+    reserve.leave("a", away)
+    assert not reserve.enter("a")
+    reserve.leave("b", busy)
+    assert [reserve.enter(server) for server in "bbb"] == [True, True, True]

@@ -22,15 +22,16 @@ tls = "none"
 user = "me"
 password = {{ file = "secret" }}
 """
+HOLES = 8  # more than are visited at a time
 PATIENCE = 60.0  # seconds that a silent mail server is given: what one account would wait for another
 
 
-def test_a_black_holed_account_delays_nobody_else(trial: Trial, database: Database[dict[str, object]]) -> None:
+def test_black_holed_accounts_delay_nobody_else(trial: Trial, database: Database[dict[str, object]]) -> None:
     letters = mixed()
     with socket.create_server(("127.0.0.1", 0)) as hole:
         trial.configure(account='every = "1s"')
         port = hole.getsockname()[1]
-        holes = "".join(BLACK_HOLES.format(number=number, port=port) for number in range(2))
+        holes = "".join(BLACK_HOLES.format(number=number, port=port) for number in range(HOLES))
         trial.site.config.write_text(trial.site.config.read_text() + holes)
         daemon, began = trial.start("run"), monotonic()
 
