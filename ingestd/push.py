@@ -65,6 +65,7 @@ def untold(stay: Stay, arrived: datetime | None, now: datetime) -> timedelta:
 @dataclass(slots=True)
 class _Known:
     trust: Trust = field(default_factory=Trust)
+    said: bool = False  # what is thought was told to whoever asks
     in_vain: int = 0  # visits in a row that news asked for, and that found nothing to store
     visited: float = float("-inf")
     whole: float = float("-inf")  # when all mailboxes were last visited
@@ -97,7 +98,7 @@ class Push:
         )
 
     def visited(self, account: Account, stay: Stay | None, order: Order, summaries: Sequence[Summary]) -> Trust | None:
-        """A visit has gone well: return what is thought of the server now, if that is something else than before."""
+        """A visit has gone well: return what is thought of the server now, if that may have changed."""
         known, now = self._of(account), datetime.now(UTC)
         known.visited = monotonic()
         if order.mailbox is None:
@@ -109,7 +110,8 @@ class Push:
             seconds = round(known.trust.lateness.total_seconds())
             level = "warning" if not before.doubt else "debug"
             getattr(log, level)("mail came untold", account=account.name, late_seconds=seconds, times=known.trust.late)
-        return known.trust if known.trust != before else None
+        news, known.said = known.trust != before or not known.said, True
+        return known.trust if news else None
 
     def forget(self, account: str) -> None:
         """*account* is another one now."""

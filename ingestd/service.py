@@ -217,7 +217,8 @@ class _Rounds:
             self.schedule.again(account.name, LATER)
             return False
         more = self._visit(account, lease, stay)
-        if self.accounts.get(account.name) is not account:  # the configuration was read again meanwhile
+        if self.accounts.get(account.name) is not account or self.holding.lease(account.name) is not lease:
+            # The configuration was read again meanwhile, or the account is not ours any more.
             self.daemon.connections.leave([account.name])
         return more
 

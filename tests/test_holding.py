@@ -31,7 +31,8 @@ class Daemon:
     ) -> None:
         self.queue = Queue()
         self.leases = Leases(database, replace(HERE, id=name, host=f"machine of {name}"))
-        self.holding = Holding(self.leases, accounts, self.queue, lambda: waited)
+        self.left: list[str] = []
+        self.holding = Holding(self.leases, accounts, self.queue, lambda: waited, self.left.extend)
 
     def beat(self) -> set[str]:
         """Beat once; return what is held then."""
@@ -72,6 +73,7 @@ def test_a_second_one_is_given_its_share_and_then_nothing_moves(first: Daemon, s
         assert len(ours) == len(theirs) == 3
         assert ours | theirs == set(ACCOUNTS)
     assert first.beat() == ours
+    assert set(first.left) == theirs
 
 
 def test_an_account_that_is_being_visited_moves_when_the_visit_is_over(
@@ -88,7 +90,7 @@ def test_an_account_that_is_being_visited_moves_when_the_visit_is_over(
         first.holding.visited(account, [])
         first.queue.done(account)
     assert len(first.leases.held) == 3
-    assert len(second.beat()) == 3
+    assert second.beat() == set(first.left)
 
 
 def test_the_accounts_of_one_that_fell_silent_are_taken_at_the_next_beat(
@@ -115,6 +117,7 @@ def test_one_that_fell_silent_and_goes_on_loses_what_was_taken_and_is_given_its_
     second.beat()
 
     assert first.beat() == set()
+    assert set(first.left) == set(ACCOUNTS)
 
     second.beat()
     assert len(first.beat()) == 3

@@ -108,6 +108,14 @@ def test_news_that_are_none_are_followed_ever_slower(account: Account) -> None:
     assert not push.rest(account, stay("news"))
 
 
+def test_what_is_thought_of_a_server_is_told_at_first_and_when_it_changes(account: Account) -> None:
+    push, quiet = Push(), stay("due", told_of=("INBOX",))
+
+    told = [push.visited(account, quiet, push.order(account, quiet), found(None)) for _ in range(3)]
+
+    assert told == [Trust(), None, None]
+
+
 def test_an_account_that_is_not_to_be_pushed_keeps_no_connection(account: Account) -> None:
     assert Push().order(account, None).wait == 5 * MINUTE
     assert Push().order(account.model_copy(update={"idle": False}), None).wait is None

@@ -119,7 +119,7 @@ class WaitingRoom:
         try:
             if guest.idling.news():
                 self._told(guest, "news")
-        except Broken:
+        except (Broken, OSError):
             self._told(guest, "broken")
 
     def _look_at_the_clock(self) -> None:

@@ -88,6 +88,10 @@ def note(
 
 def note_push(database: Database[Document], lease: Lease, late: int, lateness: timedelta, *, doubted: bool) -> None:
     """Keep how often mail came of which the server should have told and did not. Raises LeaseLost."""
+    if not late:
+        with db.translated():
+            database.accounts.update_one({**lease.mine, "push": {"$exists": True}}, {"$unset": {"push": ""}})
+        return
     push = {"late": late, "late_seconds": round(lateness.total_seconds()), "doubted": doubted, "noted_at": "$$NOW"}
     _set(database, lease, [{"$set": {"push": push}}])
 
