@@ -195,7 +195,7 @@ def status_uidnext(answer: Answer) -> int | None:
         text = pieces[-1]
         if head(pieces)[:9].upper() == b"* STATUS " and isinstance(text, bytes):
             found = re.search(rb"\bUIDNEXT (\d{1,10})\b", text, re.I)
-            return int(found[1]) if found else None
+            return _number(found[1]) or None if found else None
     return None
 
 

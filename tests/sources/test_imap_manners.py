@@ -51,9 +51,12 @@ def test_a_missing_uidnext_is_asked_for(server: ImapScript, account: ImapAccount
     assert account.open("INBOX").numbers.uidnext == 12
 
 
-def test_a_uidnext_that_nobody_tells_comes_from_the_last_message(server: ImapScript, account: ImapAccount) -> None:
+@pytest.mark.parametrize("said", [b"* OK", b"* STATUS INBOX (UIDNEXT 0)", b"* STATUS INBOX (UIDNEXT 9999999999)"])
+def test_a_uidnext_that_nobody_tells_comes_from_the_last_message(
+    server: ImapScript, account: ImapAccount, said: bytes
+) -> None:
     answers(server, "EXAMINE", b"* 2 EXISTS", b"* OK [UIDVALIDITY 7]")
-    answers(server, "STATUS")
+    answers(server, "STATUS", said)
     answers(server, "UID FETCH *", b"* 2 FETCH (UID 5)")
 
     assert account.open("INBOX").numbers.uidnext == 6
