@@ -50,16 +50,9 @@ def audit(access: Access, database: Database[Document], account: Account) -> tup
 
 
 def _server(imap: ImapAccount, mailbox: str, *, served: bool) -> Server:
-    if not served and not _exists(imap, mailbox):
+    if not served and not imap.has(mailbox):
         return Server(None, served=False)
     return Server(imap.open(mailbox), served)
-
-
-def _exists(imap: ImapAccount, mailbox: str) -> bool:
-    try:
-        return mailbox in imap.mailboxes([mailbox])
-    except Refused:
-        return False
 
 
 def _not_compared(what: str, error: IngestError) -> Finding:

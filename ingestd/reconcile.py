@@ -72,11 +72,21 @@ def reconcile(mailbox: Listing, ledger: Ledger) -> UIDSet:
     if not ledger.memory.first_sight:
         _recognise(mailbox, ledger, present)
     if not ledger.memory.first_sight:
-        _account(mailbox, ledger, present, whole=whole)
+        _account(_name(mailbox), ledger, present, whole=whole)
         _compare(mailbox, ledger, present)
     elif whole:
         ledger.lower_baseline(present.highest)  # should the server have announced a UIDNEXT too high
     return present
+
+
+def reconcile_with_none(ledger: Ledger) -> None:
+    """Bring the ledger of a mailbox up to its server having no such mailbox any more: what lay there is gone."""
+    memory = ledger.memory
+    # One that was given up with its server must not be forgotten to be.
+    if not memory.rebound:
+        _account(f"{memory.epoch.account}/{memory.epoch.mailbox}", ledger, NONE, whole=True)
+        if ledger.memory != memory:
+            ledger.finish(memory.last_pass)
 
 
 def _recognise(mailbox: Listing, ledger: Ledger, present: UIDSet) -> None:
@@ -99,7 +109,7 @@ def _recognise(mailbox: Listing, ledger: Ledger, present: UIDSet) -> None:
     ledger.doubt(doubts, uidnext)
 
 
-def _account(mailbox: Listing, ledger: Ledger, present: UIDSet, *, whole: bool) -> None:
+def _account(name: str, ledger: Ledger, present: UIDSet, *, whole: bool) -> None:
     """Record which messages are gone, and which are back."""
     before, now = ledger.memory.absent, datetime.now(UTC)
     absent = absences(before, ledger.memory.done, present, now, whole=whole)
@@ -108,13 +118,13 @@ def _account(mailbox: Listing, ledger: Ledger, present: UIDSet, *, whole: bool) 
     ledger.reckon(absent)
     gone, back = absent.gone - before.gone, before.gone - absent.gone
     if gone or back:
-        log.info("reconciled", mailbox=_name(mailbox), gone=len(gone), back=len(back))
+        log.info("reconciled", mailbox=name, gone=len(gone), back=len(back))
         doubts = ledger.memory.doubts
         ledger.doubt(replace(doubts, compare=doubts.compare | back), ledger.memory.uidnext)
     if absent.suspended - before.suspended and absent.suspended_at:
         log.warning(
             "disappearance doubted",
-            mailbox=_name(mailbox),
+            mailbox=name,
             missing=len(absent.suspended),
             known=len(ledger.memory.done - before.gone),
             believed_at=absent.suspended_at + BELIEVED,

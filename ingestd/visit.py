@@ -16,6 +16,7 @@ from .acknowledge import Told
 from .config import Account
 from .errors import IngestError, Refused
 from .ingest import Plan, Source, Stored, Wanted, choose, ingest, planned
+from .reconcile import reconcile_with_none
 from .sources.imap import ImapAccount, ImapMailbox
 from .spool import Spool
 from .store import mailboxes, placements
@@ -90,6 +91,8 @@ class Visit:
                 continue
             outcome.summaries.append(self.one_mailbox(mailbox, order, watch))
             outcome.errors.extend(unproven(outcome.summaries[-1]))
+        if order.mailbox is None:
+            self._without_mailbox(imap, {summary.mailbox for summary in outcome.summaries})
 
     def one_mailbox(self, mailbox: Source, order: Order, watch: Watch) -> Summary:
         """Make a pass over *mailbox*, and remember how it went."""
@@ -127,6 +130,14 @@ class Visit:
         finish(summary.document(started_at, datetime.now(UTC)))
         watch.ended(summary)
         return summary
+
+    def _without_mailbox(self, imap: ImapAccount, visited: set[str]) -> None:
+        """Note that what lay in mailboxes that the server has no more is gone: they were renamed, or deleted."""
+        unvisited = mailboxes.names(self.database, self.account.name) - visited
+        for name in imap.unlisted(unvisited) if unvisited else ():
+            memory = mailboxes.last(self.database, self.account.name, name)
+            if memory and memory.expected and not imap.has(name):
+                reconcile_with_none(Ledger(self.database, self.lease, self.seals, memory))
 
     def _opened(self, imap: ImapAccount, name: str) -> ImapMailbox:
         """Open a mailbox; raise Refused when the server cannot do there what is to be done after storing."""

@@ -11,9 +11,12 @@ from ingestd.archive.status import accounts
 from ingestd.errors import StoreUnavailable
 from ingestd.ingest import Wanted
 from ingestd.message import Metadata
-from ingestd.reconcile import Comparison, absences, compared
+from ingestd.reconcile import Comparison, absences, compared, reconcile_with_none
+from ingestd.store import mailboxes
+from ingestd.store.ledger import Ledger
 from ingestd.store.memory import Absent
 from ingestd.store.messages import Terms
+from ingestd.store.seals import Seals
 from ingestd.uidset import UIDSet
 from tests.fakes import NOON, ListMailbox, mail
 from tests.passes import Bench
@@ -223,6 +226,31 @@ def test_a_mass_of_messages_that_is_missing_for_a_day_is_believed(bench: Bench) 
     bench.run(box)
 
     assert bench.database.placements.count_documents({"present": False, "state": "stored"}) == 39
+
+
+def test_a_mailbox_that_is_there_no_more_counts_as_one_that_lists_nothing(bench: Bench) -> None:
+    bench.run(mailbox(1, 2, 3))
+
+    for present in (True, False, False):
+        remembered = mailboxes.last(bench.database, "work", "INBOX")
+        assert remembered is not None
+        reconcile_with_none(Ledger(bench.database, bench.lease, Seals(bench.database, bench.lease), remembered))
+        assert {bench.place(uid)["present"] for uid in (1, 2, 3)} == {present}
+
+    assert events(bench.place(2)) == ["gone"]
+    bench.run(mailbox(1, 2, 3))
+    assert events(bench.place(2)) == ["gone", "back"]
+
+
+def test_a_mailbox_of_an_account_that_is_to_begin_anew_still_is(bench: Bench) -> None:
+    bench.run(mailbox(1, 2, 3))
+    bench.database.mailboxes.update_one({}, {"$set": {"rebound": True}})
+    remembered = mailboxes.last(bench.database, "work", "INBOX")
+    assert remembered is not None
+
+    reconcile_with_none(Ledger(bench.database, bench.lease, Seals(bench.database, bench.lease), remembered))
+
+    assert memory(bench)["rebound"]
 
 
 def test_an_interrupted_reconcile_notes_nothing_twice(bench: Bench) -> None:

@@ -7,7 +7,7 @@ can be marked. A connection that breaks is made anew by the next call, never tru
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -96,6 +96,17 @@ class ImapAccount:
         every = self._listed()
         found = [name for pattern in patterns for name in self._matching(pattern, every)]
         return sorted(dict.fromkeys(found), key=lambda name: name != "INBOX")
+
+    def unlisted(self, mailboxes: Collection[str]) -> list[str]:
+        """Return those of *mailboxes* that the server does not list, sorted. It may have them all the same (`has`)."""
+        return sorted(set(mailboxes).difference(one.name for one in self._listed()))
+
+    def has(self, mailbox: str) -> bool:
+        """Whether there is such a mailbox."""
+        try:
+            return mailbox in self.mailboxes([mailbox])
+        except Refused:
+            return False
 
     def open(self, mailbox: str, *, writable: bool = False) -> ImapMailbox:
         """Open a mailbox to read, or to read and mark; raise Refused when it cannot be opened like that."""

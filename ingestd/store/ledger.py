@@ -139,7 +139,7 @@ class Ledger:
         looked = Looked(numbers.uidnext, numbers.exists, numbers.modseq, datetime.now(UTC))
         self.memory = replace(self.memory, looked=looked if len(present) >= numbers.exists else None)
 
-    def finish(self, summary: Document) -> None:
+    def finish(self, summary: Document | None) -> None:
         """Save the checkpoint at the end of a pass, with what it did."""
         self.memory = replace(self.memory, last_pass=summary)
         self._save()

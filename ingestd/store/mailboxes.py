@@ -71,6 +71,12 @@ def last(database: Database[Document], account: str, mailbox: str) -> Memory | N
     return _read({**UNKNOWN, "met_at": found["modified_at"], **found}) if found else None
 
 
+def names(database: Database[Document], account: str) -> set[str]:
+    """The mailboxes of *account* that were ever visited."""
+    with db.translated():
+        return {found["mailbox"] for found in database.mailboxes.find({"account": account}, {"mailbox": 1})}
+
+
 def _read(found: Document) -> Memory:
     return Memory(
         epoch=Epoch(found["account"], found["mailbox"], found["epoch"], int(found["uidvalidity"])),

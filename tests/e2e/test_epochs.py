@@ -171,6 +171,26 @@ def test_a_message_that_is_moved_to_another_mailbox_stays_one_message_with_two_p
     assert sorted(message["mailboxes"]) == ["Done", "INBOX"]
 
 
+def test_what_lay_in_a_mailbox_that_is_renamed_is_gone_from_there_and_back_when_it_is(site: Site) -> None:
+    site.deliver(LETTERS[:5], "Old")
+    site.select = "all"
+    site.write(account='mailboxes = ["*"]')
+    found = []
+
+    for before, after in (("Old", "New"), ("New", "Old")):
+        assert site.run("once").returncode == 0
+        client = site.client()
+        client.rename_folder(before, after)
+        client.logout()
+        assert [site.run("once").returncode for _ in range(3)] == [0, 0, 0]
+        with reading(load(site.config)) as database:
+            found.append({(place["mailbox"], place["present"]) for place in database.placements.find()})
+
+    assert found == [{("Old", False), ("New", True)}, {("Old", True), ("New", False)}]
+    assert len(site.state()["messages"]) == 5
+    assert site.run("verify", "--chain").returncode == 0
+
+
 @pytest.mark.parametrize("moment", ["none", "renewed", "sealed"])
 def test_a_mailbox_that_is_restored_from_a_backup_and_goes_on_gives_every_message(full: Site, moment: str) -> None:
     maildir, backup = full.server.maildir(full.user), full.directory / "backup"

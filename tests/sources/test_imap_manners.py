@@ -155,6 +155,14 @@ def test_a_slash_in_a_pattern_stands_for_the_servers_delimiter(server: ImapScrip
     assert account.mailboxes(["INBOX/2026/Q1"]) == ["INBOX.2026.Q1"]
 
 
+def test_a_mailbox_that_is_not_listed_may_be_there(server: ImapScript, account: ImapAccount) -> None:
+    answers(server, "LIST", b'* LIST () "/" INBOX')
+    server.replies['STATUS "Nowhere"'] = lambda turn: turn.send(b"%t NO no such mailbox")
+
+    assert account.unlisted(["INBOX", "Shared", "Nowhere"]) == ["Nowhere", "Shared"]
+    assert (account.has("Shared"), account.has("Nowhere")) == (True, False)
+
+
 def test_what_cannot_be_opened_is_left_out(server: ImapScript, account: ImapAccount) -> None:
     answers(server, "LIST", b'* LIST () "/" A', b'* LIST (\\Noselect) "/" B', b'* LIST (\\NonExistent) "/" C')
 
