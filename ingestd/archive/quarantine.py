@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from shlex import quote
 from typing import Any
 
 from pymongo.database import Database
@@ -51,8 +52,8 @@ class Attempt:
 
     @property
     def name(self) -> str:
-        """The place as a person would type it; the current epoch is meant."""
-        return f"{self.account}/{self.mailbox}/{self.uid}"
+        """The place as a person would type it; the current epoch is meant, and over POP3 there is only its `_id`."""
+        return f"{self.account}/{self.mailbox}/{self.uid}" if self.epoch else self.place
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ def advice(attempt: Attempt) -> Advice:
     means, mend = next((said for pattern, *said in _REASONS if re.search(pattern, attempt.reason or "")), _BROKEN)
     if attempt.state == OPEN:
         return Advice(means, "nothing yet: it is tried again at its next try; if it fails again and again, " + mend)
-    return Advice(means, f"{mend}; then: ingestd quarantine retry {attempt.name}")
+    return Advice(means, f"{mend}; then: ingestd quarantine retry {quote(attempt.name)}")
 
 
 def _id(database: Database[Document], wanted: str) -> str:

@@ -55,10 +55,10 @@ def imap(dovecot: Dovecot) -> Iterator[Proxy]:
         yield proxy
 
 
-def configure(site: Site, imap: str, account: str = "", pop3: str = AT_ONCE) -> None:
+def configure(site: Site, imap: str, account: str = "", pop3: str = AT_ONCE, workers: int = 2) -> None:
     server = site.server
     other = f'[account.pop3]\nhost = "localhost"\nport = {server.pop3s_port}\nca_file = "{server.ca_file}"\n{pop3}'
-    site.write(account=account, imap=f"{imap}\n{other}")
+    site.write(account=account, daemon=f"workers = {workers}", imap=f"{imap}\n{other}")
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from pymongo.database import Database
 
 from ingestd.demo.mailbox import messages
 from tests.e2e.conftest import Site, kill, on_the_wire
+from tests.fakes import NOON
 from tests.waiting import until
 
 Document = dict[str, Any]
@@ -100,6 +101,32 @@ def test_a_placement_that_was_removed_is_named(maildrop: Site, database: Databas
 
     assert verified.returncode == 1
     assert f"unaccounted: {removed['_id']}: on the server, and nothing is known of it" in verified.stdout
+
+
+def test_a_message_that_the_server_will_not_give_is_quarantined_and_tried_again_when_told(
+    maildrop: Site, database: Database[Document]
+) -> None:
+    broken = sorted((maildrop.server.maildir(maildrop.user) / "cur").iterdir())[3]
+    mode = broken.stat().st_mode
+    broken.chmod(0)
+    for _ in range(5):
+        maildrop.run("once")
+        database.placements.update_many({"account": "work", "state": "fetching"}, {"$set": {"next_try": NOON}})
+    listed, name = maildrop.run("quarantine", "list").stdout, database.placements.find_one({"state": "quarantined"})
+    broken.chmod(mode)
+
+    assert name is not None
+    shown, retried = maildrop.run("quarantine", "show", name["_id"]), maildrop.run("quarantine", "retry", name["_id"])
+    again = maildrop.once()
+
+    assert name["_id"] in listed
+    assert f"ingestd quarantine retry '{name['_id']}'" in shown.stdout
+    assert retried.returncode == 0, retried.stderr
+    assert (again["stored"] + again["copies"], places(database)) == (1, COUNT)
+
+
+def places(database: Database[Document]) -> int:
+    return database.placements.count_documents({"state": "stored"})
 
 
 def test_a_wrong_password_and_another_mailbox_are_said(maildrop: Site) -> None:

@@ -60,12 +60,12 @@ class Trial:
         self._written |= {"daemon": f"workers = {workers}", **tables}
         self.site.write(**{"imap": self._plain, **self._written})
 
-    def start(self, *words: str, **environment: str) -> Life:
-        return self._zygote.start("--config", str(self.site.config), *words, log=self.log, **environment)
+    def start(self, *words: str, at: Site | None = None, **environment: str) -> Life:
+        return self._zygote.start("--config", str((at or self.site).config), *words, log=self.log, **environment)
 
-    def once(self, **environment: str) -> int | None:
+    def once(self, at: Site | None = None, **environment: str) -> int | None:
         """Make a pass; return how it ended."""
-        return self.start("once", **environment).wait()
+        return self.start("once", at=at, **environment).wait()
 
     def once_here(self, timeout: float = 20.0) -> None:
         """Make a pass in this process, which raises what goes wrong; the mail server may be silent for *timeout*."""
@@ -89,15 +89,18 @@ class Trial:
 
     def undisturbed(self) -> Document:
         """The state of an archive that took the same mailbox in one go, as it is now."""
+        other = self.calm()
+        other.write(**{**self._written, "imap": self._plain, "store": ""})
+        assert self.once(at=other) == 0, self.said()
+        return state.of(other)
+
+    def calm(self) -> Site:
+        """Another archive of the same mailbox, whose configuration is still to be written."""
         directory = self.site.directory / "calm"
         directory.mkdir()
         store = self.site.store.replace(self._calm.removesuffix("_calm"), self._calm)
         store = store.replace("store-secret", str(self.site.directory / "store-secret"))
-        other = Site(directory, self.site.server, self.site.user, store, self.site.select, self.site.protocol)
-        other.write(**{**self._written, "imap": self._plain, "store": ""})
-        life = self._zygote.start("--config", str(other.config), "once", log=self.log)
-        assert life.wait() == 0, self.said()
-        return state.of(other)
+        return Site(directory, self.site.server, self.site.user, store, self.site.select, self.site.protocol)
 
     def behind(self, proxy: Proxy, **tables: str) -> None:
         """Have ingestd reach the mail server through *proxy*."""
