@@ -41,6 +41,7 @@ INDEXES: dict[str, tuple[IndexModel, ...]] = {
         _index("account", "object_id", partialFilterExpression={"object_id": {"$type": "string"}}),  # twins
         _index("account", "mailbox", "epoch", "next_try", partialFilterExpression={"state": "fetching"}),  # to do again
         _index("account", "mailbox", "epoch", "uid", partialFilterExpression={"state": "quarantined"}),  # given up
+        _index("account", "mailbox", "epoch", "present", partialFilterExpression={"epoch": 0}),  # in a maildrop
         _index("account", "mailbox", "epoch", "ack", partialFilterExpression={"ack": "pending"}),  # what to tell
     ),
     "blobs.chunks": (_index("files_id", "n"),),  # a blob in order; not unique, so that it can be sharded

@@ -60,10 +60,11 @@ class MaildropLedger:
         """Record which places are *gone*, which were found missing for the first time, and which are listed again."""
         self._lease.check()
         now, believed = datetime.now(UTC), list(gone)
-        sightings.miss(self._database, self._among(standing.missing), now)
+        first = [id_ for id_, since in standing.missing.items() if since is None]
+        sightings.miss(self._database, self._among(first), now)
         sightings.lose(self._database, self._among(believed), now)
         sightings.gone(self._database, self._among(believed), now)
-        sightings.meet(self._database, self._numbered(self._listed), now)
+        sightings.meet(self._database, self._numbered(standing.back), now)
 
     def plan(self, due: UIDSet) -> UIDSet:
         """Save that a pass begins; return what of *due* it is to fetch.

@@ -23,7 +23,6 @@ Document = dict[str, Any]
 T = TypeVar("T")
 
 FACTS = dict.fromkeys(("state", "digest", "server_size_bytes", "present", "missed_at", "next_try"), 1)
-MISSED = {"missed_at": 1}
 SEALED = {"message": 1, "digest": 1, "size_bytes": 1}
 
 
@@ -36,6 +35,7 @@ class Standing:
     waiting: UIDSet  # for their next try
     tried: UIDSet  # in vain, and to be tried now
     new: UIDSet  # nothing is known of them
+    back: UIDSet  # listed again, after they were missing or gone, with nothing more to find out
     missing: Mapping[str, datetime | None]  # places that are not listed, with when that was first found
     expected: int  # places that should have been listed
 
@@ -61,18 +61,26 @@ def look_up(database: Database[Document], account: str, listing: Sequence[Listed
     What has another size than it had may be another message under the same unique-id, and so may one that was gone:
     some servers use them again.
     """
-    numbers = {Place.of_maildrop(account, listed.uidl).id: listed for listed in listing}
-    sets: dict[str, list[int]] = defaultdict(list)
-    again: dict[int, str] = {}
-    for found in _found(database, account, numbers):
-        listed = numbers[found["_id"]]
-        sets[_part(found, now)].append(listed.number)
-        if found["state"] == "stored" and _is_doubtful(found, listed):
-            again[listed.number] = found["digest"]
-    missing, expected = _missing(database, account, numbers)
-    done, waiting, tried = (UIDSet.of(sets[name]) for name in ("done", "waiting", "tried"))
-    new = UIDSet.of(listed.number for listed in listing) - done.union((waiting, tried))
-    return Standing(done, again, waiting, tried, new, missing, expected)
+    listed = {Place.of_maildrop(account, each.uidl).id: each for each in listing}
+    expected = _expected(database, account)
+    known = {id_: found for id_, found in expected.items() if id_ in listed}
+    known |= _others(database, account, (id_ for id_ in listed if id_ not in expected))
+    parts: dict[str, list[int]] = defaultdict(list)
+    for id_, found in known.items():
+        for part in _parts(found, listed[id_], now):
+            parts[part].append(listed[id_].number)
+    digests = {listed[id_].number: found["digest"] for id_, found in known.items()}
+    done, waiting, tried, back = (UIDSet.of(parts[name]) for name in ("done", "waiting", "tried", "back"))
+    return Standing(
+        done=done,
+        again={number: digests[number] for number in parts["again"]},
+        waiting=waiting,
+        tried=tried,
+        new=UIDSet.of(each.number for each in listing) - done.union((waiting, tried)),
+        back=back,
+        missing={id_: found.get("missed_at") for id_, found in expected.items() if id_ not in listed},
+        expected=len(expected),
+    )
 
 
 def unacknowledged(database: Database[Document], account: str, action: str) -> int:
@@ -100,26 +108,30 @@ def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
         yield chunk
 
 
-def _found(database: Database[Document], account: str, ids: Iterable[str]) -> Iterator[Document]:
-    for each in among(account, ids):
-        with db.translated():
-            yield from database.placements.find(each, FACTS)
-
-
-def _missing(
-    database: Database[Document], account: str, listed: Iterable[str]
-) -> tuple[dict[str, datetime | None], int]:
-    """The places that should be listed and are not; and how many should be."""
-    there = {**epoch(account).filter, "present": True}
+def _expected(database: Database[Document], account: str) -> dict[str, Document]:
+    """The places that should be listed."""
     with db.translated():
-        places = {each["_id"]: each.get("missed_at") for each in database.placements.find(there, MISSED)}
-    return {id_: places[id_] for id_ in places.keys() - set(listed)}, len(places)
+        present = {**epoch(account).filter, "present": True}
+        return {found["_id"]: found for found in database.placements.find(present, FACTS)}
 
 
-def _part(found: Document, now: datetime) -> str:
-    if found["state"] in ("stored", "quarantined"):
-        return "done"
-    return "waiting" if found["state"] == "fetching" and found["next_try"] > now else "tried"
+def _others(database: Database[Document], account: str, ids: Iterable[str]) -> dict[str, Document]:
+    """Those of the places named by *ids* that are there."""
+    with db.translated():
+        found = (each for these in among(account, ids) for each in database.placements.find(these, FACTS))
+        return {each["_id"]: each for each in found}
+
+
+def _parts(found: Document, listed: Listed, now: datetime) -> Iterator[str]:
+    state = found["state"]
+    if state in ("stored", "quarantined"):
+        yield "done"
+    else:
+        yield "waiting" if state == "fetching" and found["next_try"] > now else "tried"
+    if state == "stored" and _is_doubtful(found, listed):
+        yield "again"
+    if "missed_at" in found or (state == "quarantined" and not found["present"]):
+        yield "back"
 
 
 def _is_doubtful(found: Document, listed: Listed) -> bool:
