@@ -151,7 +151,7 @@ class Connections:
         for name in names:
             if kept := self._claimed(name):
                 with suppress(Broken, IngestError):  # nobody waits for the answer
-                    kept.imap.session().channel.send(GOODBYE if kept.idling else LOGOUT)
+                    kept.imap.session().channel.send(GOODBYE if kept.idling and not kept.idling.ending else LOGOUT)
                 kept.imap.drop()
                 self._closed(kept.imap)
 
@@ -188,6 +188,8 @@ class Connections:
         if kept is None:
             return None
         try:
+            if kept.stay.why == "broken":
+                raise Broken("it broke, or was dead, while it waited")
             kept.idling.end() if kept.idling else still_there(kept.imap.session())
         except (Broken, IngestError) as error:
             log.info("connection lost", account=name, reason=str(error))

@@ -57,7 +57,8 @@ class Trust:
 
 def untold(stay: Stay, arrived: datetime | None, now: datetime) -> timedelta:
     """How long what *arrived* lay there although its server should have told of it."""
-    if stay.prompted or arrived is None or not stay.since + ALLOWANCE <= arrived <= now - ALLOWANCE:
+    listened = stay.until if stay.why == "broken" and stay.until else now
+    if stay.prompted or arrived is None or not stay.since + ALLOWANCE <= arrived <= listened - ALLOWANCE:
         return timedelta()
     return now - arrived
 

@@ -84,6 +84,7 @@ class ImapScript(Listener):
         self.uidvalidity, self.uidnext = 7, max(self.messages, default=0) + 1
         self.modseq = 1
         self.commands: list[str] = []
+        self._tags: dict[socket.socket, bytes] = {}  # of the last command of each connection
         self._lock = Lock()
 
     def account(self, *, timeout: float = 5.0) -> Server:
@@ -110,6 +111,9 @@ class ImapScript(Listener):
 
     def _turn(self, connection: socket.socket, line: bytes) -> None:
         tag, _, command = line.rstrip(b"\r\n").partition(b" ")
+        if tag == b"DONE":  # which has no tag: it ends the command before
+            tag, command = self._tags[connection], tag
+        self._tags[connection] = tag
         text = command.decode("utf-8", "replace")  # who takes us for a TLS server says hello in binary
         with self._lock:
             self.commands.append(text)

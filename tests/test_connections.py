@@ -42,18 +42,12 @@ def connections(asked: Asked) -> Iterator[Connections]:
 def script() -> Iterator[ImapScript]:
     with ImapScript({1: mail(1)}, capabilities="IMAP4rev1 AUTH=PLAIN IDLE") as script:
         script.replies["IDLE"] = lambda turn: turn.write(b"+ idling\r\n")
-        script.replies["DONE"] = done
         yield script
 
 
 @pytest.fixture
 def person(dovecot: Dovecot, mail_user: str) -> Server:
     return Server("localhost", dovecot.imaps_port, "implicit", mail_user, lambda: "secret", dovecot.ca_file)
-
-
-def done(turn: Turn) -> None:
-    """The end of IDLE: `DONE` came where a tag stands."""
-    turn.write(b"i%d OK done\r\n" % turn.count)
 
 
 def deliver(dovecot: Dovecot, server: Server, number: int) -> None:

@@ -1,7 +1,8 @@
 """Where connections wait for news, many on one thread, each until there is some or its time is up.
 
 A connection waits here from the moment its server waits too until `claim` gives it back, and all that time nobody else
-may touch it. Nothing here blocks, connects or speaks: a dead or slow server costs the others nothing.
+may touch it. When its time is up the server is asked to stop telling: one that does not answer is dead, whatever its
+connection looks like. Nothing here blocks or connects: a dead or slow server costs the others nothing.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from time import CLOCK_BOOTTIME, clock_gettime
 from types import TracebackType
 from typing import Literal, Self
 
+from . import imap_idle
 from .imap_idle import Idling
 from .wire import Broken
 
@@ -41,7 +43,10 @@ class WaitingRoom:
     """One thread for all that wait, within its `with` block. What is still here at the end stays as it is."""
 
     def __init__(self, tell: Callable[[str, Why], None], clock: Callable[[], float] = since_boot) -> None:
-        """*tell* is called on that thread, once for each stay, and must not block."""
+        """*tell* is called on that thread, once for each stay, and must not block.
+
+        "due" is told of a connection whose server has answered in time, when its time was up.
+        """
         self._tell, self._clock = tell, clock
         self._guests: dict[str, _Guest] = {}
         self._by_socket: dict[int, _Guest] = {}
@@ -119,6 +124,8 @@ class WaitingRoom:
         try:
             if guest.idling.news():
                 self._told(guest, "news")
+            elif guest.idling.over:
+                self._told(guest, "due")
         except (Broken, OSError):
             self._told(guest, "broken")
 
@@ -126,7 +133,17 @@ class WaitingRoom:
         now = self._clock()
         with self._lock:
             for guest in [guest for guest in self._by_socket.values() if guest.until <= now]:
-                self._told(guest, "due")
+                self._due(guest, now)
+
+    def _due(self, guest: _Guest, now: float) -> None:
+        if guest.idling.ending:
+            self._told(guest, "broken")
+            return
+        try:
+            guest.idling.ask_end()  # a few bytes, for which there is room after a silence
+        except Broken:
+            self._told(guest, "broken")
+        guest.until = now + imap_idle.GRACE_SECONDS
 
     def _told(self, guest: _Guest, why: Why) -> None:
         """Listen no more: whatever else comes is for whoever claims it."""

@@ -21,13 +21,15 @@ _BYE = re.compile(rb"\* BYE\b", re.I)
 _STILL_HERE = re.compile(rb"\* [A-Za-z0-9]")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Idling:
     """A session whose server was told to tell. Until `end` nothing else may be sent."""
 
     session: Session
     tag: bytes
     exists: int | None = None  # messages that are known; a server that says it again tells nothing new
+    ending: bool = False  # it was told to stop telling
+    over: bool = False  # and has
 
     @property
     def channel(self) -> Channel:
@@ -37,6 +39,9 @@ class Idling:
         """Whether there was any in what has come by now; never waits. Raises `Broken`."""
         found = False
         for line in self.channel.arrived():
+            if self.ending and (answer := tagged([line.rstrip(b"\r\n")], self.tag)):
+                self._ended(answer)
+                continue
             if _BYE.match(line):
                 raise Broken("the server ended the session")
             if not _STILL_HERE.match(line):
@@ -44,24 +49,37 @@ class Idling:
             found = found or is_news(line, self.exists)
         return found
 
+    def ask_end(self) -> None:
+        """Have the server stop telling, without waiting until it has: then it is `over`. Raises `Broken`."""
+        self.channel.send(b"DONE\r\n")
+        self.ending = True
+
     def end(self) -> None:
         """Have the session back. Raises `Broken` when the server does not answer within GRACE_SECONDS."""
-        self.channel.send(b"DONE\r\n")
-        _answered(self.session, self.tag)
+        if self.over:
+            self.news()  # it may have closed the connection since
+            return
+        if not self.ending:
+            self.ask_end()
+        self._ended(_answer(self.session, self.tag))
+
+    def _ended(self, answer: Answer) -> None:
+        if answer.status != "OK":
+            raise Broken(f"the server ended IDLE with {answer.status}")
+        self.over = True
 
 
 def still_there(session: Session) -> None:
     """Raise `Broken` when the server does not answer within GRACE_SECONDS."""
     (tag,) = session.send([b"NOOP"])
-    _answered(session, tag)
+    _answer(session, tag)
 
 
-def _answered(session: Session, tag: bytes) -> None:
+def _answer(session: Session, tag: bytes) -> Answer:
     session.allow(GRACE_SECONDS)
     while not (answer := tagged(pieces := session.receive(no_body), tag)):
         untagged(pieces)
-    if answer.status != "OK":
-        raise Broken(f"the server ended the wait with {answer.status}")
+    return answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,6 +193,34 @@ def test_silence_is_due_in_time(server: ImapScript, told: Told, opened: Opened) 
         assert {told.get(timeout=DEADLINE)[0], told.get(timeout=DEADLINE)[0]} == {"long", "another"}
 
 
+def test_a_server_that_plays_dead_is_found_without_anybody_waiting_for_it(
+    server: ImapScript, told: Told, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imap_idle, "GRACE_SECONDS", 0.2)
+    server.replies["DONE"] = lambda turn: turn.hang() if turn.count == 1 else turn.default()
+    with WaitingRoom(lambda key, why: told.put((key, why))) as room:
+        for key in ("one", "another"):
+            room.park(key, begin(opened(server.account()))[0], 0.0)
+
+        assert [told.get(timeout=DEADLINE)[1] for _ in range(2)] == ["due", "broken"]
+    assert told.empty()
+
+
+def test_one_whose_time_was_up_can_be_used_at_once(
+    server: ImapScript, room: WaitingRoom, told: Told, opened: Opened
+) -> None:
+    session = opened(server.account())
+    room.park("work", begin(session)[0], 0.0)
+    assert told.get(timeout=DEADLINE) == ("work", "due")
+
+    claimed = room.claim("work")
+    assert claimed is not None
+    claimed[0].end()
+
+    assert session.ask(b"NOOP").status == "OK"
+    assert server.count("DONE") == 1
+
+
 def test_a_server_that_plays_dead_is_found_by_done(
     server: ImapScript, opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
