@@ -352,8 +352,8 @@ class Account(Table):
 
     @property
     def patience(self) -> timedelta:
-        """How long a connection may wait for news before a visit comes in any case."""
-        return self.reissue if self.cron else min(self.every, self.reissue)
+        """How long a connection may wait for news before it is looked after, if no visit comes until then."""
+        return self.reissue if self.cron else min(self.every * 1.25, self.reissue)
 
     @model_validator(mode="after")
     def _one_way_in(self) -> Self:

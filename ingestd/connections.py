@@ -53,6 +53,7 @@ class _Kept:
     stay: Stay
     idling: Idling | None  # None where the server does not tell: then it is only there for the next visit
     patience: timedelta
+    awaited: bool = False  # a visit is due, and only waits for it
 
 
 class Connections:
@@ -146,6 +147,17 @@ class Connections:
         kept = self._kept.get(name)
         return kept.stay if kept else None
 
+    def wake(self, name: str) -> bool:
+        """Have the server stop telling of account *name*, and ask for a visit as soon as it has, or is found dead.
+
+        False when nothing is to be waited for: then the visit can be made now.
+        """
+        kept = self._kept.get(name)
+        if kept is None or self._room is None:
+            return False
+        kept.awaited = True
+        return self._room.hurry(name)
+
     def leave(self, names: Iterable[str]) -> None:
         """Close what is kept for accounts *names*, at once: they are not ours any more."""
         for name in names:
@@ -175,7 +187,7 @@ class Connections:
         if kept is None:
             return
         kept.stay = replace(kept.stay, until=datetime.now(UTC), why=why)
-        if why != "broken" or self._lasted(kept.imap, kept.patience):
+        if why != "broken" or kept.awaited or self._lasted(kept.imap, kept.patience):
             self._ask(name)
 
     def _lasted(self, imap: ImapAccount, patience: timedelta) -> bool:

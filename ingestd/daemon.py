@@ -207,5 +207,5 @@ class Daemon:
             return
         visited = [summary.mailbox for summary in outcome.summaries]
         mailboxes = list(imap.seen) if order.mailbox else visited  # others were opened before, over this connection
-        polled = account.cron is None and order.wait == account.every
+        polled = account.cron is None and account.every <= account.reissue
         self.connections.keep(account.name, imap, mailboxes, order.wait, polled=polled)

@@ -213,6 +213,8 @@ class _Rounds:
         if rest := self.push.rest(account, stay):
             self.schedule.again(account.name, rest)
             return False
+        if self.daemon.connections.wake(account.name):
+            return False  # it comes back at once, unless its connection is dead: nobody is to wait for that
         if not self.reserve.enter(account.address):
             self.schedule.again(account.name, LATER)
             return False

@@ -167,6 +167,21 @@ def test_one_that_breaks_too_soon_waits_for_its_time(
     assert asked.empty()
 
 
+def test_one_that_is_dead_when_it_is_needed_asks_for_its_visit(
+    script: ImapScript, connections: Connections, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imap_idle, "GRACE_SECONDS", 0.2)
+    script.replies["DONE"] = Turn.hang
+    visit(connections, script.account())
+
+    assert connections.wake("work")
+
+    assert asked.get(timeout=DEADLINE) == "work"
+    assert not connections.wake("work")
+    visit(connections, script.account())
+    assert script.connections == 2
+
+
 def test_one_that_lasted_and_breaks_is_made_anew_at_once(script: ImapScript, asked: Asked) -> None:
     now, turns = [0.0], Queue[Turn]()
     script.replies["IDLE"] = lambda turn: (turn.write(b"+ idling\r\n"), turns.put(turn))[1]

@@ -118,7 +118,7 @@ def test_what_is_thought_of_a_server_is_told_at_first_and_when_it_changes(accoun
 
 
 def test_an_account_that_is_not_to_be_pushed_keeps_no_connection(account: Account) -> None:
-    assert Push().order(account, None).wait == 5 * MINUTE
+    assert Push().order(account, None).wait == 6.25 * MINUTE
     assert Push().order(account.model_copy(update={"idle": False}), None).wait is None
 
 

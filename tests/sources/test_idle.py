@@ -206,6 +206,18 @@ def test_a_server_that_plays_dead_is_found_without_anybody_waiting_for_it(
     assert told.empty()
 
 
+def test_one_that_is_needed_before_its_time_is_told_at_once(
+    server: ImapScript, room: WaitingRoom, told: Told, opened: Opened
+) -> None:
+    room.park("work", begin(opened(server.account()))[0], LONG)
+
+    assert room.hurry("work")
+
+    assert told.get(timeout=DEADLINE) == ("work", "due")
+    assert not room.hurry("work")
+    assert not room.hurry("nobody")
+
+
 def test_one_whose_time_was_up_can_be_used_at_once(
     server: ImapScript, room: WaitingRoom, told: Told, opened: Opened
 ) -> None:
