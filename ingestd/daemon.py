@@ -142,9 +142,13 @@ class Daemon:
         def over_pop3(since: datetime, why: IngestError) -> None:
             if order.mailbox not in (None, maildrop.NAME):
                 raise why
+            try:
+                with self._maildrop(account) as pop3:
+                    outcome.summaries.append(maildrop_visit.fall_back(visit, pop3, since, order.limit, watch))
+            except IngestError:
+                outcome.errors.append(why)
+                raise
             outcome.over_pop3.append(why)
-            with self._maildrop(account) as pop3:
-                outcome.summaries.append(maildrop_visit.fall_back(visit, pop3, since, order.limit, watch))
 
         Fallback(self.database, visit.lease, patience, self._stopped).serve(over_imap, probe, over_pop3)
 

@@ -138,6 +138,21 @@ def test_one_pass_says_that_it_was_pop3_and_two_probes_that_it_is_imap_again(
     assert letters(database) == sorted(f"{note.number}@example.org" for note in (*notes(1, 3), Note(4)))
 
 
+def test_when_both_are_away_both_are_named(both: Site, imap: Proxy) -> None:
+    assert both.run("once").returncode == 0
+    with imap.down(), Proxy(("127.0.0.1", both.server.pop3_port)) as pop3:
+        way = f'port = {imap.port}\ntls = "none"'
+        configure(both, way, pop3=AT_ONCE)
+        text = both.config.read_text().replace(f"port = {both.server.pop3s_port}", f"port = {pop3.port}")
+        both.config.write_text(text)
+        with pop3.down():
+            done = both.run("once")
+
+    assert done.returncode == 1
+    assert [line.count("cannot connect") for line in done.stderr.splitlines() if line.startswith("ingestd:")] == [1, 1]
+    assert "read over POP3 instead" not in done.stderr
+
+
 def test_a_wrong_certificate_never_leads_to_pop3(both: Site, database: Database[Document]) -> None:
     assert both.run("once").returncode == 0
     configure(both, f"port = {both.server.imaps_port}")  # whose authority nobody told us
