@@ -18,7 +18,7 @@ from tests.waiting import until
 
 Document = dict[str, Any]
 
-AT_ONCE = 5.0  # seconds; on a machine that is busy with other tests
+AT_ONCE = 15.0  # seconds; on a machine that is busy with other tests
 
 
 def deliver(site: Site, content: bytes, recipient: str = "") -> None:
@@ -55,4 +55,3 @@ def test_delivered_mail_is_stored_at_once(
     _, log = running.communicate(timeout=30)
     assert running.returncode == 0
     assert "warning" not in log
-    print(log)
