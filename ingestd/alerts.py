@@ -57,11 +57,9 @@ class Alerts:
             kind: Kind = "login" if isinstance(refused[0], NeedsLogin) else "refused"
             self.raised(kind, account, str(refused[0]))
         elif not errors:
-            self.over(("refused", "login"), account)
+            self.over(("refused", "login") if over_pop3 else ("refused", "login", "fallback"), account)
         if over_pop3:
             self.raised("fallback", account, str(over_pop3[0]))
-        elif not errors:
-            self.over(("fallback",), account)
         for summary in summaries:
             if summary.doubted:
                 said = f"mailbox {summary.name}: {summary.doubted:,} messages are not listed any more; it may be broken"
