@@ -219,8 +219,8 @@ class _Rounds:
             self.schedule.again(account.name, LATER)
             return False
         more = self._visit(account, lease, stay)
-        if self.accounts.get(account.name) is not account or self.holding.lease(account.name) is not lease:
-            # The configuration was read again meanwhile, or the account is not ours any more.
+        if self.accounts.get(account.name) != account or self.holding.lease(account.name) is not lease:
+            # The configuration says something else of it by now, or the account is not ours any more.
             self.daemon.connections.leave([account.name])
         return more
 

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from threading import Event
 from typing import Any
 
 import pytest
@@ -15,7 +16,8 @@ from tests.e2e.conftest import Site, kill
 from tests.e2e.test_push import deliver, stored
 from tests.e2e.test_systemd import heard, manager
 from tests.fakes import mail
-from tests.waiting import until
+from tests.imap_script import ImapScript, Turn
+from tests.waiting import DEADLINE, until
 
 __all__ = ["manager"]
 
@@ -75,6 +77,29 @@ def test_accounts_come_and_go_and_the_others_stay_as_they_are(
     assert "configuration read again accounts=2 added=1 removed=0 changed=0" in log
     assert "configuration read again accounts=1 added=0 removed=1 changed=0" in log
     assert "connection lost" not in log
+
+
+def test_a_visit_that_is_under_way_meanwhile_keeps_its_connection(site: Site, manager: socket.socket) -> None:
+    asked, answered = Event(), Event()
+
+    def slowly(turn: Turn) -> None:
+        asked.set()
+        answered.wait(DEADLINE)
+        turn.default()
+
+    with ImapScript({1: mail(1)}, capabilities="IMAP4rev1 AUTH=PLAIN IDLE") as server:
+        server.replies["IDLE"] = lambda turn: turn.write(b"+ idling\r\n")
+        server.replies["UID FETCH 1 (UID BODY"] = slowly
+        site.write(account='every = "1h"', daemon="workers = 0", imap=f'port = {server.port}\ntls = "none"')
+        process = site.start("run", NOTIFY_SOCKET=manager.getsockname(), WATCHDOG_USEC="900000")
+        try:
+            assert asked.wait(DEADLINE)
+            reload(process, manager)
+            answered.set()
+
+            heard(manager, "STATUS=serves 1 of 1 accounts, 0 of them right now, 1 wait for news")
+        finally:
+            kill(process)
 
 
 def test_what_is_said_otherwise_of_an_account_holds_at_once(
