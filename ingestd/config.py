@@ -218,6 +218,7 @@ class Daemon(Table):
     spool_disk: Annotated[Size, at_least("16MiB")] = units.size("2GiB")
     lease: Annotated[Duration, between("3s", "10m")] = timedelta(seconds=60)
     token_key: Secret | None = None
+    metrics_port: int = Field(default=0, ge=0, le=65535)  # 0: none
 
 
 class OAuth(Table):

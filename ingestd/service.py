@@ -20,6 +20,7 @@ from .connections import Stay
 from .daemon import Daemon, opened
 from .errors import IngestError, PutOff, StoreUnavailable
 from .holding import Holding
+from .metrics import Metrics
 from .postman import postman
 from .pulse import Pulse
 from .push import SLICE, Push
@@ -118,7 +119,12 @@ def run(config: Config, signals: Signals) -> None:
         if post := postman(config, daemon.database):
             stack.enter_context(post.at_work())
         alerts = Alerts(daemon.database, config.alerts is not None)
-        rounds = _Rounds(daemon, config, accounts, holding, queue, watcher, schedule, pulse, alerts)
+        metrics = Metrics()
+        metrics.watch("accounts_held", "Accounts that this daemon serves", lambda: holding.held)
+        metrics.watch("connections_waiting", "Connections that wait for news", lambda: len(daemon.connections))
+        if config.daemon.metrics_port:
+            stack.enter_context(metrics.exposed(config.daemon.metrics_port))
+        rounds = _Rounds(daemon, config, accounts, holding, queue, watcher, schedule, pulse, alerts, metrics)
         fetchers = [Thread(target=rounds.fetch, name=f"fetcher {n}") for n in range(FETCHERS)]
         log.info("started", accounts=len(accounts), fetchers=len(fetchers), workers=daemon.workers.count)
         stack.enter_context(_running([Thread(target=chores.work, name="chores")], chores.queue.close))
@@ -161,6 +167,7 @@ class _Rounds:
     schedule: Schedule
     pulse: Pulse
     alerts: Alerts
+    metrics: Metrics
     push: Push = field(default_factory=Push)
     reserve: Reserve = field(default_factory=lambda: Reserve(DOUBTFUL))
 
@@ -189,6 +196,7 @@ class _Rounds:
         self.holding.serve(accounts)
         for name in changes.removed | changes.changed:
             self.push.forget(name)
+            self.metrics.forget(name)
             self.watcher.forget(name)
             self.schedule.remove(name)
         self.daemon.connections.leave(changes.removed | changes.changed)
@@ -238,7 +246,8 @@ class _Rounds:
             self.daemon.note_push(lease, trust)
         self.reserve.leave(account.address, outcome.errors)
         self._noted(account, lease, outcome.errors)
-        self.alerts.visited(account.name, outcome.errors, outcome.summaries, outcome.over_pop3)
+        for told in (self.alerts, self.metrics):
+            told.visited(account.name, outcome.errors, outcome.summaries, outcome.over_pop3)
         return watch.more and not outcome.errors
 
     def _noted(self, account: Account, lease: Lease, errors: Sequence[IngestError]) -> None:

@@ -16,6 +16,7 @@ from pymongo.database import Database
 from ingestd.demo.dovecot import Dovecot
 from tests.e2e.conftest import Site, kill
 from tests.faults.proxy import Proxy
+from tests.prometheus import fetched, free_port
 from tests.waiting import until
 
 Document = dict[str, Any]
@@ -55,18 +56,24 @@ def imap(dovecot: Dovecot) -> Iterator[Proxy]:
         yield proxy
 
 
-def configure(site: Site, imap: str, account: str = "", pop3: str = AT_ONCE, workers: int = 2) -> None:
+def configure(site: Site, imap: str, account: str = "", pop3: str = AT_ONCE, workers: int = 2, more: str = "") -> None:
     server = site.server
     other = f'[account.pop3]\nhost = "localhost"\nport = {server.pop3s_port}\nca_file = "{server.ca_file}"\n{pop3}'
-    site.write(account=account, daemon=f"workers = {workers}", imap=f"{imap}\n{other}")
+    site.write(account=account, daemon=f"workers = {workers}\n{more}", imap=f"{imap}\n{other}")
 
 
 @pytest.fixture
-def both(site: Site, imap: Proxy) -> Site:
+def metrics_port() -> int:
+    return free_port()
+
+
+@pytest.fixture
+def both(site: Site, imap: Proxy, metrics_port: int) -> Site:
     """A site with both ways."""
     site.deliver(notes(1, 3))
     site.select = "all"
-    configure(site, f'port = {imap.port}\ntls = "none"', 'every = "1s"\nidle = false')
+    more = f"metrics_port = {metrics_port}"
+    configure(site, f'port = {imap.port}\ntls = "none"', 'every = "1s"\nidle = false', more=more)
     return site
 
 
@@ -93,7 +100,7 @@ def status(site: Site) -> Document:
 
 
 def test_imap_away_pop3_instead_imap_back_and_every_letter_counts_once(
-    both: Site, imap: Proxy, running: subprocess.Popen[str], database: Database[Document]
+    both: Site, imap: Proxy, running: subprocess.Popen[str], database: Database[Document], metrics_port: int
 ) -> None:
     until(lambda: places(database, "imap") == 5)
 
@@ -104,6 +111,8 @@ def test_imap_away_pop3_instead_imap_back_and_every_letter_counts_once(
     until(lambda: places(database, "imap") == 10)
     both.deliver(notes(21, 23))
     until(lambda: places(database, "imap") == 15)
+    until(lambda: "ingestd_switches_total/work/imap" in fetched(metrics_port))
+    counted = fetched(metrics_port)
 
     running.terminate()
     _, log = running.communicate(timeout=30)
@@ -116,6 +125,7 @@ def test_imap_away_pop3_instead_imap_back_and_every_letter_counts_once(
     assert "read over POP3 now; IMAP has failed" in told
     assert [switch["to"] for switch in after["fallback"]["history"]] == ["pop3", "imap"]
     assert (after["messages"], after["fallback"]["open"]) == (15, False)
+    assert [counted[f"ingestd_switches_total/work/{to}"] for to in ("pop3", "imap")] == [1, 1]
     assert [line.count(event) for line in [log] for event in ("fell back to POP3", "back to IMAP")] == [1, 1]
     verified = both.run("verify", "--chain", "--deep")
     assert verified.returncode == 0, verified.stdout + verified.stderr
