@@ -5,13 +5,13 @@ It listens on loopback alone and asks nobody who he is; to be fetched from elsew
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Lock
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
 
-from .errors import IngestError, PutOff, Refused, Unavailable
+from .errors import IngestError, LeaseLost, PutOff, Refused, Unavailable
 from .summary import Summary
 
 HERE = "127.0.0.1"
@@ -55,12 +55,13 @@ class Metrics:
         if over_pop3 or not errors:
             self._came(account, over_pop3=bool(over_pop3))
 
-    def forget(self, account: str) -> None:
-        """Tell nothing of *account* any more."""
-        with self._lock:
-            self._ways.pop(account, None)
-        for each in self._each:
-            each.remove_by_labels({"account": account})
+    def forget(self, accounts: Iterable[str]) -> None:
+        """Tell nothing of *accounts* any more: others serve them, or nobody does."""
+        for account in accounts:
+            with self._lock:
+                self._ways.pop(account, None)
+            for each in self._each:
+                each.remove_by_labels({"account": account})
 
     @contextmanager
     def exposed(self, port: int) -> Iterator[None]:
@@ -91,7 +92,7 @@ class Metrics:
 
 
 def _ended(errors: Sequence[IngestError]) -> str:
-    kinds = (("refused", Refused), ("put_off", PutOff), ("unavailable", Unavailable))
+    kinds = (("overtaken", LeaseLost), ("refused", Refused), ("put_off", PutOff), ("unavailable", Unavailable))
     if not errors:
         return "well"
     return next((said for said, kind in kinds if isinstance(errors[0], kind)), "fault")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -108,8 +108,13 @@ def run(config: Config, signals: Signals) -> None:
             return
         daemon, config = begun
         accounts = {account.name: account for account in config.accounts}
-        queue, watcher = Queue(), Watcher()
-        holding = Holding(daemon.leases, accounts, queue, watcher.store_is_back, daemon.connections.leave)
+        queue, watcher, metrics = Queue(), Watcher(), Metrics()
+
+        def let_go(names: Iterable[str]) -> None:
+            daemon.connections.leave(names)
+            metrics.forget(names)
+
+        holding = Holding(daemon.leases, accounts, queue, watcher.store_is_back, let_go)
         stack.enter_context(holding.kept())
         stack.enter_context(daemon.connections.kept(queue.put))
         chores = Chores(daemon.database, Queue(), lambda: daemon.spool.stopped)
@@ -119,7 +124,6 @@ def run(config: Config, signals: Signals) -> None:
         if post := postman(config, daemon.database):
             stack.enter_context(post.at_work())
         alerts = Alerts(daemon.database, config.alerts is not None)
-        metrics = Metrics()
         metrics.watch("accounts_held", "Accounts that this daemon serves", lambda: holding.held)
         metrics.watch("connections_waiting", "Connections that wait for news", lambda: len(daemon.connections))
         if config.daemon.metrics_port:
@@ -196,10 +200,10 @@ class _Rounds:
         self.holding.serve(accounts)
         for name in changes.removed | changes.changed:
             self.push.forget(name)
-            self.metrics.forget(name)
             self.watcher.forget(name)
             self.schedule.remove(name)
         self.daemon.connections.leave(changes.removed | changes.changed)
+        self.metrics.forget(changes.removed | changes.changed)
         for name in changes.added | changes.changed:
             self.schedule.add(name, accounts[name].rhythm)
             self.queue.put(name)

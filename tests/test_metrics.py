@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ingestd.errors import IngestError, PutOff, Refused, Unavailable, Unreachable
+from ingestd.errors import IngestError, LeaseLost, PutOff, Refused, Unavailable, Unreachable
 from ingestd.metrics import Metrics
 from ingestd.summary import Summary
 from tests.prometheus import fetched, free_port
@@ -43,6 +43,7 @@ def test_what_became_of_messages_and_visits_is_counted(port: int) -> None:
     ("error", "ended"),
     [
         (Refused("no"), "refused"),
+        (LeaseLost("account work: it is another daemon's now"), "overtaken"),
         (PutOff("later"), "put_off"),
         (Unreachable("away"), "unavailable"),
         (IngestError("a fault of ingestd itself"), "fault"),
@@ -76,7 +77,7 @@ def test_an_account_that_is_served_no_more_is_not_told_of(port: int) -> None:
     metrics.visited("work", [], [Summary("work", "INBOX", stored=1)])
     metrics.visited("home", [], [])
 
-    metrics.forget("work")
+    metrics.forget(["work"])
 
     assert not [name for name in told(metrics, port) if "/work" in name]
 
