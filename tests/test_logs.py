@@ -6,7 +6,6 @@ import logging
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,18 +15,6 @@ from ingestd import logs
 from ingestd.errors import Refused
 
 log = structlog.get_logger("test")
-
-
-@pytest.fixture(autouse=True)
-def as_before() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    structlog.reset_defaults()
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    for name in logs.SILENT:
-        logging.getLogger(name).setLevel(logging.NOTSET)
 
 
 def said(capsys: pytest.CaptureFixture[str]) -> str:
