@@ -43,7 +43,7 @@ class Pop3Account:
         self.listing: tuple[Listed, ...] = ()
         self.offered: Offered = {}
         self._session: Session | None = None
-        self._current: dict[str, Listed] = {}  # as listed in this session, by unique-id
+        self._current: dict[str, Listed] = {}  # as this connection lists them, by unique-id
         self._trust = TRUST
         self._switch = Switch()
 

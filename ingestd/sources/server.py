@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, TypeVar
@@ -102,10 +102,8 @@ def logged_in(server: Server, attempt: Callable[[], T]) -> T:
 
     Whoever closes the connection owes `server.meter` a `close`.
     """
-    try:
+    with suppress(TokenRejected):  # no wrong password: only the second time it counts as refused
         return _metered(server, attempt)
-    except TokenRejected:
-        pass  # no wrong password: only the second time it counts as refused
     try:
         return _metered(server, attempt)
     except TokenRejected:
