@@ -65,6 +65,8 @@ def _addresses(value: bytes) -> Addresses:
     diagnostics: list[dict[str, object]] = []
     try:
         pairs = get_addresses(text, defects=diagnostics)
+    except MemoryError:
+        raise
     except Exception:  # noqa: BLE001 - hostile input; the result says that it is not complete
         return _by_stdlib(text)
     found = [address(name, spec) for name, spec in pairs if spec]
@@ -79,6 +81,8 @@ _addresses_remembered = lru_cache(maxsize=4096)(_addresses)
 def _by_stdlib(text: str) -> Addresses:
     try:
         pairs = email.utils.getaddresses([text])
+    except MemoryError:
+        raise
     except Exception:  # noqa: BLE001 - the same; its comment parser recurses
         pairs = []
     return Addresses(tuple(filter(None, (address(name, spec) for name, spec in pairs if spec))), complete=False)
@@ -135,6 +139,8 @@ def _utc(text: str) -> datetime | None:
         return plain
     try:
         result = parse_mail_date(text)
+    except MemoryError:
+        raise
     except Exception:  # noqa: BLE001 - hostile input; the standard library has its turn
         return _utc_by_stdlib(text)
     # A date that can be read and cannot be is none: the standard library would make one of it.
@@ -183,6 +189,8 @@ def _clauses(text: str) -> dict[str, str]:
     try:
         # Not receiveds_parsing, which does the same and writes the header into the debug log.
         clauses: dict[str, str] = parse_received(text)
+    except MemoryError:
+        raise
     except Exception:  # noqa: BLE001 - hostile input; the date after the last semicolon may still be good
         return {"date": text.rpartition(";")[2]}
     return clauses

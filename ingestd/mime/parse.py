@@ -39,15 +39,15 @@ _TOKEN = 100  # characters of a word of the header, e.g. a charset
 def parse(raw: Raw) -> Message:
     """Say what the bytes mean. The same for the same bytes; memory stays bounded however large they are.
 
-    Nothing about mail is an error. An OSError means that the bytes themselves could not be read.
+    Nothing about mail is an error. An OSError means that the bytes themselves could not be read, and a MemoryError that
+    there was too little room here and now; of a message it says nothing.
     """
     try:
         return _understood(raw)
-    except OSError:
+    except (OSError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - a message is never lost because we cannot read it; the reason is kept
-        reason = f"parser: {type(error).__name__}"
-    return unparsed(raw, reason)  # outside the handler: its traceback holds on to what may have filled the memory
+        return unparsed(raw, f"parser: {type(error).__name__}")
 
 
 def unparsed(raw: Raw, reason: str) -> Message:

@@ -226,6 +226,40 @@ def test_a_message_of_60_mb_takes_little_memory(kind: str, tmp_path: Path) -> No
     assert memory_kib(path) < 16 * 1024  # KiB; the pieces in hand, not the message
 
 
+LESS = """
+import resource
+from pathlib import Path
+from ingestd.mime import headers
+from ingestd.mime.parse import parse
+from ingestd.raw import InMemory
+
+def within(more, read):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    used = next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmData:"))
+    resource.setrlimit(resource.RLIMIT_DATA, (used + more, resource.RLIM_INFINITY))
+    try:
+        return read()
+    except MemoryError:
+        return None
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+people = b", ".join(b"Someone <someone%d@example.org>" % n for n in range(6000))
+raw = InMemory(b"To: " + people + b"\\r\\nSubject: x\\r\\n\\r\\n" + b"words " * 500_000)
+for read in (lambda: headers.addresses(people)), (lambda: parse(raw)):
+    found = [within(more, read) for more in range(0, 12 << 20, 1 << 20)]
+    whole = read()  # last: what it leaves behind would do for the others
+    assert set(map(type, found)) == {type(None), type(whole)}, "it has to fail and to succeed"
+    assert all(each in (None, whole) for each in found)
+"""
+
+
+def test_with_too_little_memory_a_message_is_read_as_ever_or_not_at_all() -> None:
+    done = subprocess.run([sys.executable, "-c", LESS], capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode == 0, done.stderr
+
+
 def test_large_encoded_messages_are_held_one_at_a_time(tmp_path: Path) -> None:
     path = tmp_path / "large.eml"
     within = base64.encodebytes(b"Subject: x\n\n" + b"hello\n" * 600_000)
