@@ -45,7 +45,8 @@ class _Job:
 class Pool:
     """*count* processes within the `with` block; *make*, called in each of them, gives what does the tasks there.
 
-    A process that takes more than *seconds* over a task is killed.
+    A process that takes more than *seconds* over a task is killed. One that runs out of memory is replaced, and its
+    successor does the task again, unless it was the first of that process.
     """
 
     def __init__(self, count: int, context: ForkServerContext, make: Callable[[], Do], seconds: float) -> None:
@@ -112,6 +113,7 @@ class _Hand:
         self._lock = Lock()
 
     def do(self, task: Any) -> Any:
+        used = self._process is not None
         pipe = self._begun()
         try:
             pipe.send(task)
@@ -120,8 +122,10 @@ class _Hand:
             done, result = False, Died(self.end())
         if done:
             return result
-        if isinstance(result, TimeoutError):
+        if isinstance(result, (TimeoutError, MemoryError)):
             self.end()
+        if isinstance(result, MemoryError) and used and not self._given_up:
+            return self.do(task)
         raise _stopped() if self._given_up else result
 
     def give_up(self) -> None:

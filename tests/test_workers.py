@@ -110,6 +110,25 @@ def test_a_message_that_ends_its_parser_is_stored_raw_and_its_neighbours_as_usua
     assert b"".join(rebuild.original(database, failed)) == mail(3, fate)
 
 
+HELD: list[bytearray] = []
+
+
+def hungry(content: Raw) -> Message:
+    """Parse, and never give back what that took: half of what a process has."""
+    HELD.append(bytearray(MEMORY * 2 // 5))
+    return parse(content)
+
+
+def test_a_batch_that_needs_too_much_memory_is_parsed_message_by_message(
+    settings: StoreSettings, database: Database[Document]
+) -> None:
+    with started(1, settings, MEMORY, hungry) as pool:
+        receipts = store(pool, [raw(mail(n), n) for n in range(1, 6)], [raw(mail(n), n) for n in range(6, 8)])
+
+    assert [receipt.place.uid for receipt in receipts] == [1, 2, 3, 4, 5, 6, 7]
+    assert {receipt.status for receipt in receipts} == {"ok"}
+
+
 @dataclass(frozen=True)
 class Whereabouts:
     """A task that tells which process does it, and which one that came from."""
