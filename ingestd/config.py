@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from . import units
 from .breaker import Patience
+from .budget import Budget, TooLittle
 from .config_file import ConfigError, Written, expanded, find, included, mistakes, read, unknown
 from .config_values import (
     EMBEDDED,
@@ -86,6 +87,12 @@ class Config:
     accounts: tuple[Account, ...]
     alerts: Alerts | None = None
 
+    def budget(self, workers: int | None = None) -> Budget:
+        """How `memory_limit` is divided, with *workers* if there are to be others than configured."""
+        daemon = self.daemon
+        count = daemon.workers if workers is None else workers
+        return Budget.of(daemon.memory_limit, count, daemon.spool_memory, len(self.accounts))
+
 
 def load(path: Path | None = None) -> Config:
     """Read the configuration at *path*, or at the first of the usual places; raise ConfigError for any mistake."""
@@ -100,7 +107,12 @@ def load(path: Path | None = None) -> Config:
     lines += _none_or_twice(file, written)
     if lines or store is None or daemon is None:
         raise ConfigError.of(lines)
-    return Config(file, store, daemon, accounts, alerts)
+    config = Config(file, store, daemon, accounts, alerts)
+    try:
+        config.budget()
+    except TooLittle as error:
+        raise ConfigError(f"{file}: [daemon] memory_limit: {error}") from error
+    return config
 
 
 def store_alone(uri: str) -> Config:
@@ -212,9 +224,9 @@ class Daemon(Table):
     """The process itself."""
 
     workers: int = Field(default_factory=lambda: min(4, os.cpu_count() or 1), ge=0, le=64)
-    worker_memory: Annotated[Size, at_least("128MiB")] = units.size("1GiB")
+    memory_limit: Size = units.size("768MiB")
     spool_dir: Located = Field(default_factory=_spool)
-    spool_memory: Annotated[Size, at_least("1MiB")] = units.size("64MiB")
+    spool_memory: Annotated[Size, at_least("1MiB")] = units.size("32MiB")
     spool_disk: Annotated[Size, at_least("16MiB")] = units.size("2GiB")
     lease: Annotated[Duration, between("3s", "10m")] = timedelta(seconds=60)
     token_key: Secret | None = None

@@ -25,6 +25,7 @@ from .errors import Refused
 SIZE_LIMIT = 4 << 20  # bytes of one file
 SHOWN = 20  # mistakes told at once
 LINE_LIMIT = 1000  # characters of one
+SUCCESSORS = {"worker_memory": "memory_limit"}  # keys that were, and what stands for them now
 
 
 class ConfigError(Refused):
@@ -139,7 +140,7 @@ def mistakes(table: str, written: Written, error: ValidationError, model: type[B
 
 def unknown(key: str, known: Iterable[str]) -> str:
     """Say that *key* is not one of *known*, and which of them was probably meant."""
-    near = get_close_matches(key, known, n=1)
+    near = [SUCCESSORS[key]] if key in SUCCESSORS else get_close_matches(key, known, n=1)
     return f'unknown key; did you mean "{near[0]}"?' if near else f"unknown key; known are {', '.join(known)}"
 
 

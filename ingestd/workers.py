@@ -8,8 +8,8 @@ A watchdog (SIGALRM, which ends even a loop in C) limits the parsing of one mess
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
-import resource
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,6 +22,7 @@ from typing import Any, Protocol, TypeVar
 
 from pymongo.database import Database
 
+from .budget import hold
 from .errors import IngestError, Unavailable
 from .message import Arrival, Message, RawMessage, Receipt
 from .mime.parse import parse, unparsed
@@ -214,7 +215,8 @@ class _Worker:
 def _worker(settings: StoreSettings, memory_bytes: int, parse: Parse) -> _Worker:
     """Make this process a worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the one who started us
-    resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+    gc.freeze()  # what was imported before the fork is no garbage, and to look at it would copy it
+    hold(memory_bytes)
     return _Worker(ExitStack(), settings, partial(_watched, parse))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from ingestd.budget import Budget
 from ingestd.config import Account, Alerts, Config, ConfigError, Daemon, Imap, Limits, OAuth, Pop3, Secret, Store, load
 from ingestd.cron import Cron
 from ingestd.errors import Refused
@@ -289,6 +290,29 @@ def test_sizes_are_bytes(write: Write) -> None:
     daemon = load(write(f'{STORE}[daemon]\nspool_memory = "8MiB"\nspool_disk = "1 GiB"\n{ACCOUNT}{IMAP}')).daemon
 
     assert (daemon.spool_memory, daemon.spool_disk) == (8 << 20, 1 << 30)
+
+
+def test_memory_is_divided_by_what_is_configured(write: Write) -> None:
+    config = load(write(f'{STORE}[daemon]\nworkers = 2\nmemory_limit = "512MiB"\n{ACCOUNT}{IMAP}'))
+
+    assert config.budget() == Budget.of(512 << 20, workers=2, spool=32 << 20, accounts=1)
+    assert config.budget(workers=1).worker > 2 * config.budget().worker
+
+
+def test_memory_that_is_too_little_is_refused_with_what_would_do(write: Write) -> None:
+    text = f'{STORE}[daemon]\nworkers = 4\nmemory_limit = "256MiB"\n{ACCOUNT}{IMAP}'
+
+    said = mistake(write(text))
+
+    assert said.startswith("[daemon] memory_limit: 256.0 MiB is too little for 4 workers, 32.0 MiB of spool_memory and")
+    least = said.partition('write "')[2].partition('"')[0]
+    assert load(write(text.replace("256MiB", least))).daemon.workers == 4
+
+
+def test_a_key_that_was_replaced_leads_to_its_successor(write: Write) -> None:
+    said = mistake(write(f'{STORE}[daemon]\nworker_memory = "1GiB"\n{ACCOUNT}{IMAP}'))
+
+    assert said == '[daemon] worker_memory: unknown key; did you mean "memory_limit"?'
 
 
 def test_relative_paths_start_at_the_file(write: Write, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ MODULES = sorted(ROOT.rglob("*.py"))
 LAYERS = (
     {"throttle"},
     {"errors", "uidset", "raw", "units", "systemd", "steps", "pulse", "breaker", "quiet", "cron"},
-    {"message", "caps"},
+    {"message", "caps", "budget"},
     {"config_file", "config_edit"},
     {"config_values"},
     {"mime", "spool", "config", "logs"},

@@ -168,8 +168,9 @@ def _anonymiser(
     from ..archive.samples import KEY_BYTES, Anonymise, Unwritten
     from ..workers import started
 
-    daemon, key = session.config.daemon, secrets.token_bytes(KEY_BYTES)
-    workers = stack.enter_context(started(min(1, daemon.workers), settings, daemon.worker_memory))
+    config, key = session.config, secrets.token_bytes(KEY_BYTES)
+    count = min(1, config.daemon.workers)
+    workers = stack.enter_context(started(count, settings, config.budget(count).worker))
 
     def write(message: Document) -> Sample:
         named = {field: message[field] for field in ("_id", "sha256", "size_bytes")}

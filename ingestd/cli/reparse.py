@@ -92,7 +92,7 @@ def _reparse(session: Session, account: str | None, selected: Document, limit: i
     )
     with ExitStack() as stack:
         settings = stack.enter_context(store(config))
-        workers = stack.enter_context(started(config.daemon.workers, settings, config.daemon.worker_memory))
+        workers = stack.enter_context(started(config.daemon.workers, settings, config.budget().worker))
         database = stack.enter_context(connected(settings))
         ping(database, settings)
         _check(session, database, account)

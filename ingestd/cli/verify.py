@@ -111,7 +111,7 @@ def _opened(stack: ExitStack, config: Config, *, deep: bool) -> tuple[Database[D
 
     settings, workers = stack.enter_context(store(config)), None
     if deep:
-        workers = stack.enter_context(started(config.daemon.workers, settings, config.daemon.worker_memory))
+        workers = stack.enter_context(started(config.daemon.workers, settings, config.budget().worker))
     database = stack.enter_context(connected(settings))
     ping(database, settings)
     return database, workers

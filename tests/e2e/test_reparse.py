@@ -114,14 +114,14 @@ def test_workers_that_die_at_a_step_do_no_harm_and_the_next_run_mends_it(
 
 def test_a_large_message_needs_little_memory(old: Site, database: Database[Document]) -> None:
     large = b"Subject: large\r\n\r\n" + b"0123456789abcdef" * 64 * 1024 * 40  # 40 MiB
-    old.write(daemon='workers = 1\nworker_memory = "1GiB"')
+    old.write(daemon='workers = 1\nmemory_limit = "2GiB"')
     client = old.client()
     client.append("INBOX", large)
     client.logout()
     old.once()
     database.messages.update_many({"account": "work"}, {"$set": {"parse.version": 0}})
 
-    old.write(daemon='workers = 1\nworker_memory = "128MiB"', imap=NO_SERVER)
+    old.write(daemon='workers = 1\nmemory_limit = "400MiB"', imap=NO_SERVER)
     summary(old)
 
     assert database.messages.count_documents({"parse.version": 0}) == 0
