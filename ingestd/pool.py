@@ -2,7 +2,7 @@
 
 Each has a pipe of its own, and a thread here that hands it one task at a time. They share nothing: a lock that one of
 them held when it was killed would stop all the others. That rules out the pools of the standard library and of pebble,
-which a process that is killed between two tasks, or the death of the fork server, breaks for good.
+which a process that is killed between two tasks, or the death of what forks them, breaks for good.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pickle import PicklingError
 from queue import SimpleQueue
 from threading import Lock, Thread
@@ -20,9 +20,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from .errors import StoreUnavailable, Unavailable
+from .nursery import Child, Nursery
 
 STARTS = 5  # attempts to start a process
-PAUSE = 0.1  # seconds before the next: the death of a fork server may not be known at once
+PAUSE = 0.1  # seconds before the next
 ENDING = 3.0  # seconds for a process to end by itself when it is needed no more
 
 Do = Callable[[Any], Any]
@@ -49,13 +50,15 @@ class Pool:
     successor does the task again, unless it was the first of that process.
     """
 
-    def __init__(self, count: int, context: ForkServerContext, make: Callable[[], Do], seconds: float) -> None:
+    def __init__(self, count: int, make: Callable[[], Do], seconds: float) -> None:
         self.count = count
-        self._hands = [_Hand(context, make, seconds) for _ in range(count)]
+        self._nursery = Nursery(partial(_live, make))
+        self._hands = [_Hand(self._nursery, seconds) for _ in range(count)]
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._threads = [Thread(target=self._tend, args=(hand,), name="worker", daemon=True) for hand in self._hands]
 
     def __enter__(self) -> Self:
+        self._nursery.start()
         for thread in self._threads:
             thread.start()
         return self
@@ -73,6 +76,7 @@ class Pool:
             self._jobs.put(None)
         for thread in self._threads:
             thread.join()
+        self._nursery.stop()
 
     def submit(self, task: Any) -> Future[Any]:
         """Have *task* done. Safe to use from several threads.
@@ -105,9 +109,9 @@ class Pool:
 class _Hand:
     """One process after the other, for one thread; `give_up` may be called by another."""
 
-    def __init__(self, context: ForkServerContext, make: Callable[[], Do], seconds: float) -> None:
-        self._context, self._make, self._seconds = context, make, seconds
-        self._process: ForkServerProcess | None = None
+    def __init__(self, nursery: Nursery, seconds: float) -> None:
+        self._nursery, self._seconds = nursery, seconds
+        self._process: Child | None = None
         self._pipe: Connection | None = None
         self._given_up = False
         self._lock = Lock()
@@ -143,17 +147,13 @@ class _Hand:
         if process is None or pipe is None:
             return None
         pipe.close()
-        process.join(ENDING)
-        if process.exitcode is None:
+        if process.lives(ENDING):
             process.kill()
-            process.join()
-        exitcode: int | None = process.exitcode
-        process.close()
-        return exitcode
+        return process.bury()
 
     def _begun(self) -> Connection:
         """The pipe to a process that lives, as far as can be known."""
-        if self._process and not self._process.is_alive():
+        if self._process and not self._process.lives():
             self.end()
         with self._lock:
             if self._given_up:
@@ -162,28 +162,21 @@ class _Hand:
                 self._process, self._pipe = self._started()
             return self._pipe
 
-    def _started(self, attempts: int = STARTS) -> tuple[ForkServerProcess, Connection]:
+    def _started(self, attempts: int = STARTS) -> tuple[Child, Connection]:
         try:
-            return self._start()
-        except (OSError, EOFError) as error:
-            if attempts > 1:  # the fork server may just have died
+            return self._nursery.bear()
+        except OSError as error:
+            if attempts > 1:  # the nursery may just have died
                 sleep(PAUSE)
                 return self._started(attempts - 1)
             raise Unavailable(f"workers: none can be started now ({type(error).__name__})") from error
-
-    def _start(self) -> tuple[ForkServerProcess, Connection]:
-        ours, theirs = self._context.Pipe()
-        with theirs:  # as long as we held it we would not see the end of the process
-            process = self._context.Process(target=_live, args=(theirs, self._make), daemon=True)
-            process.start()
-        return process, ours
 
 
 def _stopped() -> StoreUnavailable:
     return StoreUnavailable("store: a batch was not stored by the time we had to stop")
 
 
-def _live(pipe: Connection, make: Callable[[], Do]) -> None:
+def _live(make: Callable[[], Do], pipe: Connection) -> None:
     """The life of a process: do one task after the other, until nobody is there to give any."""
     do: Do | Exception
     try:

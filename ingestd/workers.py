@@ -8,8 +8,6 @@ A watchdog (SIGALRM, which ends even a loop in C) limits the parsing of one mess
 
 from __future__ import annotations
 
-import gc
-import multiprocessing
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -168,17 +166,14 @@ def _given(batches: Batches) -> Iterator[list[Arrival] | Exception]:
 def started(count: int, settings: StoreSettings, memory_bytes: int, parse: Parse = parse) -> Iterator[Workers]:
     """Give *count* worker processes until the block ends; with 0, everything happens in this one, unwatched.
 
-    They come from a fork server that has no threads and the imports done already. A worker may use *memory_bytes* for
-    its data; *parse* must be a function of a module, since a worker imports it.
+    Best called before there is any thread: then they need no imports of their own. A worker may use *memory_bytes* for
+    its data; *parse* must be a function of a module, since a worker may import it.
     """
     with ExitStack() as stack:
         if not count:
             yield InProcess(_Worker(stack, settings, parse))
             return
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([__name__])
-        make = partial(_worker, settings, memory_bytes, parse)
-        yield stack.enter_context(Pool(count, context, make, BATCH_SECONDS))
+        yield stack.enter_context(Pool(count, partial(_worker, settings, memory_bytes, parse), BATCH_SECONDS))
 
 
 class InProcess:
@@ -214,8 +209,6 @@ class _Worker:
 
 def _worker(settings: StoreSettings, memory_bytes: int, parse: Parse) -> _Worker:
     """Make this process a worker."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the one who started us
-    gc.freeze()  # what was imported before the fork is no garbage, and to look at it would copy it
     hold(memory_bytes)
     return _Worker(ExitStack(), settings, partial(_watched, parse))
 

@@ -16,7 +16,7 @@ MODULES = sorted(ROOT.rglob("*.py"))
 # From the bottom up; a station may import what stands below it.
 LAYERS = (
     {"throttle"},
-    {"errors", "uidset", "raw", "units", "systemd", "steps", "pulse", "breaker", "quiet", "cron"},
+    {"errors", "uidset", "raw", "units", "systemd", "steps", "pulse", "breaker", "quiet", "cron", "nursery"},
     {"message", "caps", "budget"},
     {"config_file", "config_edit"},
     {"config_values"},

@@ -140,7 +140,14 @@ class Whereabouts:
 def kill(*pids: int) -> None:
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
-    until(lambda: not any(map(psutil.pid_exists, pids[:1])))
+    until(lambda: dead(pids[0]))
+
+
+def dead(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def test_a_worker_that_dies_between_two_batches_is_replaced(workers: Workers) -> None:
@@ -152,9 +159,9 @@ def test_a_worker_that_dies_between_two_batches_is_replaced(workers: Workers) ->
     assert [receipt.status for receipt in receipts] == ["ok", "ok"]
 
 
-def test_workers_outlive_the_server_that_forks_them(workers: Workers) -> None:
-    worker, fork_server = workers.submit(Whereabouts()).result()
-    kill(worker, fork_server)
+def test_workers_outlive_their_nursery(workers: Workers) -> None:
+    worker, nursery = workers.submit(Whereabouts()).result()
+    kill(worker, nursery)
 
     receipts = [*store(workers, [raw(mail(1), 1)]), *store(workers, [raw(mail(2), 2)])]
 

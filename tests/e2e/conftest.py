@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -117,8 +118,9 @@ def on_the_wire(letter: Letter) -> str:
 
 
 def kill(process: subprocess.Popen[str]) -> None:
-    """End a command and all its processes at once, as a power cut would."""
-    os.killpg(process.pid, signal.SIGKILL)
+    """End a command and all its processes at once, as a power cut would, if there are any."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
 
 
