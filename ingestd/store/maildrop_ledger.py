@@ -6,7 +6,7 @@ gets a number beyond those.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +16,6 @@ from pymongo.database import Database
 from ..message import Arrival, Failed, Listed, Place, RawMessage, Receipt, Vanished
 from ..steps import step
 from ..uidset import UIDSet
-from . import database as db
 from . import maildrops, placements, removals, sightings
 from .leases import Lease
 from .ledger import SEALED_AT_ONCE, Recorded
@@ -116,7 +115,7 @@ class MaildropLedger:
 
         When there is any, the store has just said that the account is ours: a mail server knows no token.
         """
-        pending = self._held({"ack_action": action})
+        pending = self._held(removals.asks(action))
         waiting = UIDSet.of(held.uid for held in pending if held.receipt.place.id not in self._again) & self._listed
         if waiting:
             self._lease.confirm()
@@ -128,11 +127,11 @@ class MaildropLedger:
 
     def held(self, numbers: UIDSet, action: str) -> Iterator[list[Held]]:
         """Yield what is known of those of *numbers* that wait for *action*, part by part."""
-        yield from chunks((held for held in self._held({"ack_action": action}) if held.uid in numbers), AT_ONCE)
+        yield from chunks((held for held in self._held(removals.asks(action)) if held.uid in numbers), AT_ONCE)
 
     def removals_begun(self) -> list[Held]:
         """What a pass was deleting when it died."""
-        return self._held(removals.BEGUN)
+        return self._held(removals.is_begun)
 
     def removing(self, numbers: UIDSet) -> None:
         """Record that the server is about to be told to delete *numbers*. Raises LeaseLost when that is not ours."""
@@ -177,11 +176,10 @@ class MaildropLedger:
             sightings.renew(self._database, arrived, now)
         return {each.place for each in arrived if each.sha256 != self._again.pop(each.place.id)}
 
-    def _held(self, which: Document) -> list[Held]:
-        """What waits to be deleted; places that are not listed get numbers here."""
-        with db.translated():
-            pending = {**epoch(self._lease.account).filter, **removals.PENDING, **which}
-            found = {each["_id"]: each for each in self._database.placements.find(pending, removals.HELD)}
+    def _held(self, wanted: Callable[[Document], bool]) -> list[Held]:
+        """What waits to be deleted, and is *wanted*; places that are not listed get numbers here."""
+        pending = removals.pending(self._database, epoch(self._lease.account))
+        found = {each["_id"]: each for each in pending if wanted(each)}
         unlisted = enumerate(sorted(found.keys() - self._numbers.keys()), max(self._ids, default=0) + 1)
         self._ids |= (more := dict(unlisted))
         self._numbers |= {id_: number for number, id_ in more.items()}

@@ -268,18 +268,15 @@ def _note(database: Database[Document], seen: Sequence[RawMessage]) -> None:
 
 
 def _notes(raw: RawMessage) -> Iterator[UpdateOne]:
-    yield UpdateOne(_unnoted(raw), _sighting(raw))
-    if raw.internal_date is not None:  # POP3 tells none, and null would stay the lowest
-        undated = {"_id": raw.id, "account": raw.place.account, "first_internal_date": None}
-        dated = {"$set": {"first_internal_date": raw.internal_date}, "$currentDate": {"modified_at": True}}
-        yield UpdateOne(undated, dated)
-
-
-def _unnoted(raw: RawMessage) -> Document:
-    news: list[Document] = [{"mailboxes": {"$ne": raw.place.mailbox}}]
+    """By the `_id` first, and not by one filter with $or: the embedded store would look through all messages."""
+    ours, changed = {"_id": raw.id, "account": raw.place.account}, {"$currentDate": {"modified_at": True}}
+    yield UpdateOne(
+        {**ours, "mailboxes": {"$ne": raw.place.mailbox}}, {"$addToSet": {"mailboxes": raw.place.mailbox}, **changed}
+    )
     if raw.internal_date is not None:
-        news.append({"first_internal_date": {"$gt": raw.internal_date}})
-    return {"_id": raw.id, "account": raw.place.account, "$or": news}
+        later_or_none = {"$not": {"$lte": raw.internal_date}}  # POP3 tells none, and null would stay the lowest
+        dated = {"$set": {"first_internal_date": raw.internal_date}, **changed}
+        yield UpdateOne({**ours, "first_internal_date": later_or_none}, dated)
 
 
 def _sighting(raw: RawMessage) -> Document:

@@ -187,9 +187,10 @@ def _stored(database: Database[Document], epoch: Epoch, uids: UIDSet, fields: Do
 
 def unacknowledged(database: Database[Document], epoch: Epoch, action: str | None = None) -> UIDSet:
     """Return what was stored while *action*, or anything, was asked for, and is not acknowledged on the server yet."""
-    pending = {**epoch.filter, "ack": "pending", **({"ack_action": action} if action else {})}
+    pending = {**epoch.filter, "ack": "pending"}  # and no more, so that an index has just that
     with db.translated():
-        return UIDSet.of(int(found["uid"]) for found in database.placements.find(pending, {"uid": 1}))
+        found = database.placements.find(pending, {"uid": 1, "ack_action": 1})
+        return UIDSet.of(int(each["uid"]) for each in found if action in (None, each["ack_action"]))
 
 
 def acknowledged(database: Database[Document], epoch: Epoch, uids: UIDSet) -> None:

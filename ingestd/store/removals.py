@@ -6,7 +6,7 @@ is gone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -33,8 +33,6 @@ HELD = {
     "server_size_bytes": 1,
     "ack_action": 1,
 }
-PENDING = {"state": "stored", "ack": "pending"}
-BEGUN = {"asked_at": {"$type": "date"}}
 AT_ONCE = 100  # places read, and sealed, at a time
 
 
@@ -64,12 +62,35 @@ def kind(action: str) -> Kind:
 def held(database: Database[Document], epoch: Epoch, uids: UIDSet, action: str) -> Iterator[list[Held]]:
     """Yield what is known of those of *uids* that wait for *action*, part by part."""
     for chunk in uids.chunks(AT_ONCE, length=AT_ONCE * 22):
-        yield _held(database, epoch, {"uid": {"$in": list(chunk)}, "ack_action": action})
+        ours = {"_id": {"$in": [epoch.place(uid).id for uid in chunk]}, "account": epoch.account}
+        with db.translated():
+            waiting = {**ours, "ack": "pending", "ack_action": action}
+            yield _read(epoch, database.placements.find(waiting, HELD))
 
 
 def begun(database: Database[Document], epoch: Epoch) -> list[Held]:
     """Return what the server may have been told to remove by a pass that died before it could say so."""
-    return _held(database, epoch, BEGUN)
+    return _read(epoch, filter(is_begun, pending(database, epoch)))
+
+
+def pending(database: Database[Document], epoch: Epoch) -> list[Document]:
+    """Return the places of *epoch* where something is to be done on the server.
+
+    What else is wanted of them is for the caller to tell: the embedded store uses an index only for a filter of just
+    its fields, and would look through all places of the account for one more.
+    """
+    with db.translated():
+        return list(database.placements.find({**epoch.filter, "ack": "pending"}, {**HELD, "asked_at": 1}))
+
+
+def asks(action: str) -> Callable[[Document], bool]:
+    """Tell of what is pending whether *action* is what is to be done there."""
+    return lambda pending: bool(pending["ack_action"] == action)
+
+
+def is_begun(pending: Document) -> bool:
+    """Whether the server may have been told already."""
+    return isinstance(pending.get("asked_at"), datetime)
 
 
 def begin(database: Database[Document], places: Iterable[Document], now: datetime) -> None:
@@ -102,11 +123,8 @@ def seal(seals: Seals, held: Sequence[Held], action: str, since: int | None) -> 
         step("attested")
 
 
-def _held(database: Database[Document], epoch: Epoch, which: Document) -> list[Held]:
-    pending = {**epoch.filter, **PENDING, **which}
-    with db.translated():
-        found = {int(each["uid"]): each for each in database.placements.find(pending, HELD)}
-    return [read(epoch.place(uid), each, uid) for uid, each in found.items()]
+def _read(epoch: Epoch, found: Iterable[Document]) -> list[Held]:
+    return [read(epoch.place(uid), each, uid) for each in found if (uid := int(each["uid"]))]
 
 
 def read(place: Place, found: Document, number: int) -> Held:

@@ -83,8 +83,9 @@ def flag(database: Database[Document], epoch: Epoch, said: Mapping[int, Metadata
 
 def retire(database: Database[Document], epoch: Epoch, now: datetime) -> None:
     """Record that the places of epochs before *epoch* are no more; what was stored from there stays."""
-    before = {"$gte": 1, "$lt": epoch.number}  # 0: a POP3 maildrop, which knows no epochs
-    _vanish(database, {**epoch.filter, "epoch": before}, "retired", now)
+    if epoch.number > 1:
+        before = {"$gte": 1, "$lt": epoch.number}  # 0: a POP3 maildrop, which knows no epochs
+        _vanish(database, {**epoch.filter, "epoch": before}, "retired", now)
 
 
 def renew(database: Database[Document], arrived: Sequence[RawMessage], now: datetime) -> set[Place]:
