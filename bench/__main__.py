@@ -103,10 +103,10 @@ def _filled(server: Dovecot, small: int, mixed: int) -> dict[str, int]:
             "mixed": mail.mixed_mailbox(mixed),
             "60 MB": iter([path.read_bytes()]),
         }
-        return {name: server.deliver(_user(name), "INBOX", _dated(messages)) for name, messages in contents.items()}
+        return {name: server.deliver(_user(name), "INBOX", dated(messages)) for name, messages in contents.items()}
 
 
-def _dated(messages: Iterator[bytes]) -> Iterator[Sample]:
+def dated(messages: Iterator[bytes]) -> Iterator[Sample]:
     for number, content in enumerate(messages):
         yield Sample(content, mail.START + number * EVERY, ())
 

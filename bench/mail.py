@@ -47,6 +47,14 @@ def small(count: int) -> Iterator[bytes]:
             yield _message(chance, number, _forward(chance, number))
 
 
+def seeds(count: int) -> Iterator[bytes]:
+    """Yield *count* messages as `small` has them, one of ten with a file of some KB."""
+    for number, content in enumerate(small(count)):
+        chance = random.Random(number)
+        with_file = number % 10 == 5
+        yield _message(chance, number, _with_files(chance, [chance.randint(2000, 8000)])) if with_file else content
+
+
 def mixed(count: int) -> Iterator[bytes]:
     """Yield *count* messages of a mailbox; the large ones are spread evenly."""
     for number in range(count):

@@ -61,7 +61,12 @@ def programs(real: str, behind: str, discarding: int) -> list[Program]:
 
 
 def _ingestd(task: Task, uri: str, port: int | None = None) -> list[str]:
-    """As a person would run it. Through *port*, if that is given, to whatever answers there for the store."""
+    """As a person would run it."""
+    return [sys.executable, "-m", "ingestd", "--config", str(configured(task, uri, port)), "-q", "once"]
+
+
+def configured(task: Task, uri: str, port: int | None = None, mailboxes: Sequence[str] = ("INBOX",)) -> Path:
+    """Write a configuration. Through *port*, if that is given, to whatever answers there for the store."""
     store = urlsplit(uri)
     host = f"127.0.0.1:{port}" if port else store.netloc.rpartition("@")[2]
     options = store.query + ("&directConnection=true" if port else "")
@@ -70,14 +75,16 @@ def _ingestd(task: Task, uri: str, port: int | None = None) -> list[str]:
         path.touch(mode=0o600)
         path.write_text(secret)
     login = f"{store.username}@" if store.username else ""
-    (task.directory / "ingestd.toml").write_text(
+    config = task.directory / "ingestd.toml"
+    config.write_text(
         f'[store]\nuri = "{store.scheme}://{login}{host}/{task.database}?{options}"\ntls = "none"\n'
         + ('password = { file = "store" }\n' if login else "")
         + f'[daemon]\nworkers = {WORKERS}\nspool_dir = "spool"\n'
-        '[[account]]\nname = "work"\n[account.imap]\nhost = "127.0.0.1"\ntls = "none"\npassword = { file = "mail" }\n'
+        f'[[account]]\nname = "work"\nmailboxes = {json.dumps(mailboxes)}\n'
+        '[account.imap]\nhost = "127.0.0.1"\ntls = "none"\npassword = { file = "mail" }\n'
         f'port = {task.server.imap_port}\nuser = "{task.user}"\n'
     )
-    return [sys.executable, "-m", "ingestd", "--config", str(task.directory / "ingestd.toml"), "-q", "once"]
+    return config
 
 
 def _in_database(task: Task, uri: str) -> int:
