@@ -108,7 +108,7 @@ class Spool:
 
 
 class Lane:
-    """One mailbox's share of the spool: written by the thread that fetches, read by the one that stores."""
+    """One mailbox's share of the spool: written by the threads that fetch, read by the one that stores."""
 
     def __init__(self, spool: Spool, abort: Callable[[], None] | None = None) -> None:
         self._spool, self._abort = spool, abort
@@ -118,7 +118,9 @@ class Lane:
         self._waiting: deque[Arrival] = deque()
         self._reader: Thread | None = None
         self._error: BaseException | None = None
-        self._blocked = self._finished = self._closed = False
+        self._blocked = 0  # threads that wait for room
+        self._taken = 0  # arrivals that the storing side has, and will release
+        self._finished = self._closed = False
 
     @property
     def ended(self) -> bool:
@@ -142,14 +144,20 @@ class Lane:
         with self._changed:
             if not block and not self._admits(memory, disk):
                 return None
-            self._blocked = True
+            self._blocked += 1
             self._changed.notify_all()
             self._changed.wait_for(lambda: self.ended or self._admits(memory, disk))
-            self._blocked = False
+            self._blocked -= 1
             if self.ended:
                 raise Closed
             self._take(memory, disk)
         return Writer(self, memory, disk)
+
+    def drop(self, arrivals: Iterable[Arrival]) -> None:
+        """Forget the bytes of *arrivals*, which nobody was given."""
+        for arrival in arrivals:
+            if isinstance(arrival, RawMessage):
+                self._drop(arrival.content)
 
     def _admits(self, memory: int, disk: int) -> bool:
         used, held, spool = self._spool.used, self._held, self._spool
@@ -172,8 +180,8 @@ class Lane:
     ) -> Iterator[list[Arrival]]:
         """Read *arrivals* ahead and yield them in order, in batches of at most *count* and about *size_bytes*.
 
-        An empty batch means that reading ahead waits for room: finish what you hold and `release` it. An error of the
-        reader is raised here, after everything it gave before.
+        An empty batch means that reading ahead waits for room: finish what you hold and `release` it. There is none
+        while you hold nothing. An error of the reader is raised here, after everything it gave before.
         """
         self._reader = Thread(target=self._fill, args=(arrivals,), name="read-ahead", daemon=True)
         self._reader.start()
@@ -184,9 +192,10 @@ class Lane:
 
     def release(self, arrivals: Iterable[Arrival]) -> None:
         """Drop the bytes of *arrivals*, which are stored or given up."""
-        for arrival in arrivals:
-            if isinstance(arrival, RawMessage):
-                self._drop(arrival.content)
+        released = list(arrivals)
+        self.drop(released)
+        with self._changed:
+            self._taken -= len(released)
 
     def close(self) -> None:
         """Stop reading ahead and drop everything. Returns when the reader has ended."""
@@ -222,7 +231,7 @@ class Lane:
     def _next(self, size_bytes: int, count: int) -> list[Arrival] | None:
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._settled)
-            self._changed.wait_for(lambda: self._settled or self._full(size_bytes, count), timeout=LINGER)
+            self._changed.wait_for(lambda: self._enough(size_bytes, count), timeout=LINGER)
             if self.ended or (self._finished and not self._waiting):
                 return None
             batch: list[Arrival] = []
@@ -232,13 +241,17 @@ class Lane:
                 if batch and taken > size_bytes:
                     break
                 batch.append(self._waiting.popleft())
+            self._taken += len(batch)
             return batch
 
     @property
     def _settled(self) -> bool:
-        return self._finished or self._blocked or self.ended
+        # Who waits for room while the storing side holds nothing waits for another that fetches: that one will bring.
+        return self._finished or self.ended or (self._blocked > 0 and self._taken > 0)
 
-    def _full(self, size_bytes: int, count: int) -> bool:
+    def _enough(self, size_bytes: int, count: int) -> bool:
+        if self._settled or self._blocked:
+            return True
         return len(self._waiting) >= count or sum(map(_size, self._waiting)) >= size_bytes
 
     def _drop(self, content: Content) -> None:

@@ -97,6 +97,33 @@ def test_reading_ahead_pauses_when_the_budget_is_spent_and_says_so_with_an_empty
     assert (len(first), waiting, len(rest)) == (1, [], 2)
 
 
+def test_no_empty_batch_is_given_to_who_holds_nothing_while_one_of_several_readers_waits_for_room(
+    tmp_path: Path,
+) -> None:
+    waits, brought = Event(), Event()
+
+    def two_readers(lane: Lane) -> Iterator[Arrival]:
+        first = lane.reserve(60)
+        assert first is not None
+        with ThreadPoolExecutor(1) as thread:
+            second = thread.submit(lambda: (waits.set(), lane.reserve(60))[1])
+            assert brought.wait(DEADLINE)
+            first.write(b"x")
+            content, digest = first.keep()
+            yield RawMessage(raw(b"", 1).place, content, digest, None)
+            assert second.result(DEADLINE) is not None
+
+    with Spool(tmp_path, memory_bytes=100) as spool, spool.lane() as lane, ThreadPoolExecutor(1) as storing:
+        batches = lane.batches(two_readers, 1000, 10)
+        first = storing.submit(lambda: next(batches))
+        assert waits.wait(DEADLINE)
+        early = wait([first], timeout=0.2).done
+        brought.set()
+
+        assert [len(first.result(DEADLINE)), len(early)] == [1, 0]
+        assert list(batches) == []
+
+
 def test_an_empty_lane_is_admitted_however_full_the_spool_is(tmp_path: Path) -> None:
     with Spool(tmp_path, memory_bytes=100) as spool, spool.lane() as one, spool.lane() as other:
         assert one.reserve(100) is not None
