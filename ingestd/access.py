@@ -43,7 +43,8 @@ class Access:
         """The connection to the IMAP server of *account*, not yet made. Raises Refused when the extra is missing."""
         if account.imap is None:
             raise Refused(f"account {account.name}: is read over POP3; add [account.imap] for this")
-        return ImapAccount(account.name, self._metered(account, self._server(account, account.imap, "account.imap")))
+        server = self._metered(account, self._server(account, account.imap, "account.imap"))
+        return ImapAccount(account.name, server, account.fetch_connections)
 
     def pop3(self, account: Account) -> Pop3Account:
         """The connection to the POP3 server of *account*, not yet made. Raises Refused as `imap` does."""

@@ -18,6 +18,7 @@ LEARNED_SHARE = 0.9  # of what had gone well until the server said no
 LEAST_LEARNED_BYTES = 64 << 20  # a cap below that would be somebody else's doing
 LEAST_LEARNED_LOGINS = 4
 REFUSED_LOGINS = 4  # an hour: with a wrong password, more would lock the account
+SPARE_LOGINS = 0.5  # of a cap: what is left of it is for visits, not for making one of them faster
 FREE_AGAIN = 0.9  # of a cap: an account does not come back for the first byte that it may have
 
 
@@ -186,6 +187,13 @@ class Usage:
             return replace(self, hold=Hold(self.logins.until(most * FREE_AGAIN, now), why))
         return replace(self, logins=self.logins.add(1, now))
 
+    def spares_login(self, said: Caps, now: datetime) -> bool:
+        """Whether there is one for a connection that would only make a visit faster."""
+        if self.held(now) or self.refused.total(now):
+            return False
+        most = self.caps(said, now).logins_an_hour
+        return most is None or self.logins.total(now) < most * SPARE_LOGINS
+
     def refuse(self, now: datetime) -> Usage:
         """After a login that the server refused."""
         return replace(self, refused=self.refused.add(1, now))
@@ -203,6 +211,10 @@ class Usage:
         row, learned = self.in_a_row + 1, self._learned(throttle, still_open, now)
         hold = Hold(now + backoff(throttle, row), f"the server says: {throttle}")
         return replace(self, hold=hold, in_a_row=row, learned=learned)
+
+    def warned(self, throttle: Throttle, still_open: int, now: datetime) -> Usage:
+        """After such an answer to a connection that would only have made a visit faster: wiser, and not held."""
+        return replace(self, learned=self._learned(throttle, still_open, now))
 
     def well(self) -> Usage:
         """After a visit that nothing stopped."""

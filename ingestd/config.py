@@ -341,6 +341,7 @@ class Account(Table):
     quiet: Quiet = ()
     idle: bool = Field(default_factory=lambda given: given.get("cron") is None)
     reissue: Annotated[Duration, between("1s", "20m")] = timedelta(minutes=9)
+    fetch_connections: int = Field(default=1, ge=1, le=16)
     imap: Imap | None = None
     pop3: Pop3 | None = None
     oauth: OAuth | None = None
@@ -398,6 +399,8 @@ class Account(Table):
             raise ValueError('select: over POP3 nothing says what is unread; write "all", or add [account.imap]')
         if "idle" in self.model_fields_set and self.idle:
             raise ValueError("idle: over POP3 no server tells of new mail; remove the key, or add [account.imap]")
+        if self.fetch_connections > 1:
+            raise ValueError("fetch_connections: over POP3 there is only one; remove the key, or add [account.imap]")
         if self.after_store not in ("none", "delete"):
             raise ValueError('after_store: over POP3 only "none" and "delete"; change it, or add [account.imap]')
         return self

@@ -21,6 +21,7 @@ from .fallback import Fallback
 from .governor import Governor
 from .push import Trust
 from .sources.imap import ImapAccount
+from .sources.imap_shared import WORTH
 from .sources.pop3 import Pop3Account
 from .spool import Spool
 from .store import accounts, indexes, views
@@ -209,6 +210,8 @@ class Daemon:
         """Have *imap* wait for news of the mailboxes of *account*, if *order* says so and nothing went wrong."""
         if order.wait is None or outcome.errors or self._stopped():
             return
+        if max((summary.remaining for summary in outcome.summaries), default=0) <= WORTH:
+            imap.be_alone()
         visited = [summary.mailbox for summary in outcome.summaries]
         mailboxes = list(imap.seen) if order.mailbox else visited  # others were opened before, over this connection
         polled = account.cron is None and account.every <= account.reissue

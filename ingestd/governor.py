@@ -15,10 +15,11 @@ from threading import Lock
 from time import monotonic
 from typing import Any
 
+import structlog
 from pymongo.database import Database
 
 from .caps import Caps, Usage, allowed, provider
-from .errors import IngestError, PutOff
+from .errors import IngestError, PutOff, Refused
 from .store.usage import Book, Change
 
 Document = dict[str, Any]
@@ -26,6 +27,10 @@ Document = dict[str, Any]
 COUNTED_AT_ONCE = 16 << 20  # bytes: what a process that dies leaves uncounted, at most
 COUNTED_EVERY = 30.0  # seconds
 FOR_A_CONNECTION = timedelta(minutes=1)  # until it is tried whether one of ours has become free
+AFTER_FAILURE = 60.0  # seconds without another connection beside that of a visit, after one that failed
+AFTER_REFUSAL = 900.0  # and after one that the server did not want: at most 4 logins an hour that it refuses
+
+log = structlog.get_logger(__name__)
 
 
 class Governor:
@@ -62,8 +67,9 @@ class Meter:
     _left: float = float("inf")  # bytes of today, when they were last counted
     _counted_at: float = field(default_factory=monotonic)
     _troubled: bool = False  # there is something to forget when all goes well
+    _alone_until: float = 0.0
     _lock: Lock = field(default_factory=Lock)
-    _opening: Lock = field(default_factory=Lock)  # another, since a connection is closed without waiting for the store
+    _counts: Lock = field(default_factory=Lock)  # another, since a connection is closed without waiting for the store
 
     @property
     def room(self) -> int:
@@ -73,21 +79,35 @@ class Meter:
 
     def open(self) -> None:
         """Before a connection and its login; raises PutOff when there are enough of them. Then `close` is owed."""
-        with self._opening:
+        self._open_for(lambda usage, now: usage.log_in(self.said, now))
+
+    def open_beside(self) -> None:
+        """The same for a connection beside that of a visit, which can do without: it leaves some logins to visits."""
+        if monotonic() < self._alone_until:
+            raise PutOff(f"account {self.book.account}: one connection for now, since another one failed")
+        self._open_for(self._log_in_beside)
+
+    def _log_in_beside(self, usage: Usage, now: datetime) -> Usage:
+        if not usage.spares_login(self.said, now):
+            raise PutOff(f"account {self.book.account}: one connection for now, to save logins")
+        return usage.log_in(self.said, now)
+
+    def _open_for(self, login: Change) -> None:
+        with self._counts:
             if self.room <= 0 and not self.asked:
                 why = f"{self._open} connections are open, the cap is {self._open + self.room}"
                 raise PutOff(f"account {self.book.account}: put off: {why}", wait=FOR_A_CONNECTION)
             self._open += 1
         try:
             with self._lock:
-                self._change(lambda usage, now: usage.log_in(self.said, now))
+                self._change(login)
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
         """A connection that was opened is no more."""
-        with self._opening:
+        with self._counts:
             self._open -= 1
 
     def refused(self) -> None:
@@ -97,7 +117,25 @@ class Meter:
 
     def fetched(self, size_bytes: int) -> None:
         """So much of a message came."""
-        self._uncounted += size_bytes
+        with self._counts:
+            self._uncounted += size_bytes
+
+    @property
+    def beside(self) -> Beside:
+        """The meter of connections beside that of a visit."""
+        return Beside(self)
+
+    def failed_beside(self, error: IngestError) -> None:
+        """A connection beside that of a visit failed: make none for a while, and learn from what the server said."""
+        if isinstance(error, PutOff) and error.throttle is None:
+            return  # the server has said nothing: it is ours to say when there is room again
+        unwanted = isinstance(error, PutOff | Refused)
+        self._alone_until = max(self._alone_until, monotonic() + (AFTER_REFUSAL if unwanted else AFTER_FAILURE))
+        log.info("connection not used", account=self.book.account, reason=str(error))
+        if isinstance(error, PutOff) and error.throttle:
+            throttle, open_ = error.throttle, self._open
+            with self._lock, suppress(IngestError):
+                self._note(*self.book.change(lambda usage, now: usage.warned(throttle, open_, now)))
 
     @property
     def more(self) -> bool:
@@ -128,7 +166,8 @@ class Meter:
 
     def _count(self) -> None:
         with self._lock:
-            size_bytes, self._uncounted, self._counted_at = self._uncounted, 0, monotonic()
+            with self._counts:
+                size_bytes, self._uncounted, self._counted_at = self._uncounted, 0, monotonic()
             if size_bytes or not self.more:
                 self._change(lambda usage, now: usage.fetch(size_bytes, self.said, now))
 
@@ -153,3 +192,36 @@ class Meter:
         self._caps, most = usage.caps(self.said, now), usage.caps(self.said, now).bytes_a_day
         self._left = float("inf") if most is None else most - usage.fetched.total(now)
         self._troubled = bool(usage.in_a_row or usage.refused.slots)
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """The meter of connections that only make a visit faster: what goes wrong with one does not hold the account."""
+
+    meter: Meter
+
+    def open(self) -> None:
+        self.meter.open_beside()
+
+    def close(self) -> None:
+        self.meter.close()
+
+    def refused(self) -> None:
+        """It is not tried again for so long that this does not count."""
+
+    def fetched(self, size_bytes: int) -> None:
+        self.meter.fetched(size_bytes)
+
+    @property
+    def more(self) -> bool:
+        return self.meter.more
+
+    def check(self) -> None:
+        self.meter.check()
+
+    @property
+    def beside(self) -> Beside:
+        return self
+
+    def failed_beside(self, error: IngestError) -> None:
+        self.meter.failed_beside(error)

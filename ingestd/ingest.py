@@ -39,9 +39,9 @@ class Source(Listing, Searchable, Flagged, Server, Protocol):
     def fetch(
         self, uids: UIDSet, lane: Lane, *, epoch: int, since: datetime | None = None, twins: Twins | None = None
     ) -> Iterator[Arrival]:
-        """Yield what became of each of *uids*, once, lowest first; bytes go to *lane*. Changes nothing there.
+        """Yield what became of each of *uids*, once, in any order; bytes go to *lane*. Changes nothing there.
 
-        What has a twin among *twins* comes without its bytes.
+        What has a twin among *twins* comes without its bytes; they may be asked for from another thread.
         """
 
     def abort(self) -> None:

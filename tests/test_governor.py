@@ -11,7 +11,7 @@ import pytest
 from pymongo.database import Database
 
 from ingestd.caps import Caps
-from ingestd.errors import PutOff, Refused, Unavailable
+from ingestd.errors import IngestError, PutOff, Refused, Unavailable, Unreachable
 from ingestd.governor import Governor, Meter
 from ingestd.sources.imap import ImapAccount
 from ingestd.store.usage import Book
@@ -86,6 +86,44 @@ def test_a_connection_too_many_is_not_made_until_another_is_closed(database: Sto
     one.open()
 
     assert one.room == 0
+
+
+def test_connections_beside_that_of_a_visit_keep_within_the_cap_and_leave_half_of_the_logins(database: Store) -> None:
+    one = meter(database, connections=3, logins_an_hour=4)
+    one.open()
+    one.beside.open()
+
+    with pytest.raises(PutOff, match="one connection for now, to save logins"):
+        one.beside.open()
+
+    one.open()
+    with pytest.raises(PutOff, match="3 connections are open, the cap is 3"):
+        one.beside.open()
+
+
+@pytest.mark.parametrize(
+    ("error", "cap"),
+    [
+        (PutOff("work: too many connections", Throttle("connections")), 1),
+        (Refused("work: login refused"), 8),
+        (Unreachable("work: did not answer"), 8),
+    ],
+)
+def test_a_connection_beside_that_of_a_visit_that_failed_is_not_tried_again_soon_and_holds_nobody(
+    database: Store, error: IngestError, cap: int
+) -> None:
+    one = meter(database, connections=8)
+    with one.visit():
+        one.open()
+        one.failed_beside(error)
+        with pytest.raises(PutOff, match="since another one failed"):
+            one.beside.open()
+        one.fetched(1)
+
+    one.check()
+    one.close()
+    one.open()
+    assert one.room == cap - 1
 
 
 def test_what_a_server_says_holds_for_every_daemon_and_is_learned(database: Store) -> None:

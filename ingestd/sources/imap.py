@@ -34,12 +34,13 @@ from .imap_answers import (
     status_uidnext,
     statuses,
 )
-from .imap_fetch import Fetch
+from .imap_fetch import Fetch, Task
 from .imap_idle import Begun, begin, notify
 from .imap_look import FLAGGED_AT, flags, look, told
 from .imap_names import Listed, is_name, listed, meant
 from .imap_removal import Announce, remove
 from .imap_session import Session
+from .imap_shared import WORTH, Another, Shared
 from .server import Server, Tls
 from .wire import Broken, Switch
 
@@ -53,10 +54,16 @@ WHOLE = 1 << 32  # UIDs: more than there are, so that only the length of the lin
 
 
 class ImapAccount:
-    """One connection of an account, logged in within the `with` block. One thread at a time."""
+    """One connection of an account, logged in within the `with` block. One thread at a time.
 
-    def __init__(self, name: str, server: Server) -> None:
+    Others may stand *beside* it, and are made when there is much to fetch (`Shared`).
+    """
+
+    def __init__(self, name: str, server: Server, connections: int = 1) -> None:
+        """*connections* may fetch at a time, this one included."""
         self.name, self.server = name, server
+        ours = replace(server, meter=server.meter.beside)
+        self.beside = tuple(ImapAccount(name, ours) for _ in range(connections - 1))
         self.opened: ImapMailbox | None = None  # what the connection has selected
         self.seen: dict[str, Numbers] = {}  # what each mailbox said when it was last opened
         self._session: Session | None = None
@@ -69,6 +76,8 @@ class ImapAccount:
         """Connect and log in; raise Unavailable or Refused."""
         self._entered = True
         self.session()
+        for each in self.beside:
+            each._entered, each._raw_names = True, self._raw_names
         return self
 
     def __exit__(
@@ -77,10 +86,18 @@ class ImapAccount:
         error: BaseException | None = None,
         trace: TracebackType | None = None,
     ) -> None:
+        self.be_alone()
         if self._session and error is None and not self._in_use.locked():
             self._session.log_out()
         self.drop()
         self._entered = False
+
+    def be_alone(self) -> None:
+        """Close the connections beside this one, of which the next large fetch would make use."""
+        for each in self.beside:
+            if each._session and self._session:  # else it is not worth while to wait for a word of the server
+                each._session.log_out()
+            each.drop()
 
     @property
     def capabilities(self) -> tuple[str, ...]:
@@ -139,8 +156,13 @@ class ImapAccount:
         return Begun(idling, tuple(now), news or any(_differ(before.get(name), now[name]) for name in now))
 
     def abort(self) -> None:
-        """End what another thread waits for, even for a login. Only leaving the `with` block works after it."""
-        self._switch.turn_off()
+        """End what other threads wait for, even for a login. Only leaving the `with` block works after it."""
+        for each in (self, *self.beside):
+            each._switch.turn_off()
+
+    def cut(self) -> None:
+        """End what another thread waits for over this connection, which it may make again."""
+        self._switch.cut()
 
     # --- for the mailboxes of this account
 
@@ -282,17 +304,36 @@ class ImapMailbox:
     def fetch(
         self, uids: UIDSet, lane: Lane, *, epoch: int, since: datetime | None = None, twins: Twins | None = None
     ) -> Iterator[Arrival]:
-        """Yield what becomes of each of *uids*, in ascending order, with the bytes in *lane*; not those of *twins*.
+        """Yield what becomes of each of *uids*, with the bytes in *lane*; not those of *twins*.
 
-        Blocks while the spool is full. A message that the server will not give is a value (`Failed`); raises
-        Unavailable when the connection cannot be made again. Until the iterator ends, it owns the connection.
+        In ascending order, or where there are many, over all connections of the account and in any order. Blocks while
+        the spool is full. A message that the server will not give is a value (`Failed`); raises Unavailable when the
+        connection cannot be made again. Until the iterator ends, it owns the connections.
         """
 
         def place(uid: int) -> Place:
             return Place(self.account, self.name, epoch, self.uidvalidity, uid)
 
         with self._account.undivided(self.what):
-            yield from Fetch(self, lane, place, since, twins).arrivals(uids)
+            task, beside = Task(lane, place, since, twins), self._account.beside
+            if beside and len(uids) > WORTH:
+                yield from Shared(task, self._taking_part(self._account), map(self._taking_part, beside)).arrivals(uids)
+                return
+            fetch = Fetch(self, task)
+            yield from fetch.arrivals(uids)
+            fetch.finish()
+
+    def _taking_part(self, account: ImapAccount) -> Another:
+        return Another(partial(self._over, account), account.cut, account.server.meter.failed_beside)
+
+    def _over(self, account: ImapAccount) -> ImapMailbox:
+        """This mailbox over the connection of *account*; raise Unavailable when that shows it otherwise."""
+        if account is self._account:
+            return self
+        other = ImapMailbox(account, self.name, writable=False)
+        if other.uidvalidity != self.uidvalidity or other.numbers.uidnext < self.numbers.uidnext:
+            raise Unavailable(f"{self.what}: another connection to {self.server.host} shows another state of it")
+        return other
 
     def abort(self) -> None:
         """End a `fetch` that runs in another thread, even while it waits for the server. Nothing works after it."""

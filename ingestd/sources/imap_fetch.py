@@ -52,38 +52,50 @@ class _Asked:
     put_off: PutOff | None = None  # and that this was for a limit of ours
 
 
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is wanted of a mailbox, and where it goes."""
+
+    lane: Lane
+    place: Callable[[int], Place]
+    since: datetime | None = None
+    twins: Twins | None = None
+
+
 class Fetch:
     """One run over a mailbox. Its `arrivals` own the connection until they end."""
 
-    def __init__(
-        self,
-        connection: Connection,
-        lane: Lane,
-        place: Callable[[int], Place],
-        since: datetime | None = None,
-        twins: Twins | None = None,
-    ) -> None:
-        self._connection, self._lane, self._place, self._since, self._twins = connection, lane, place, since, twins
-        self._trust = TRUST
+    def __init__(self, connection: Connection, task: Task, trust: float = TRUST) -> None:
+        """A connection that breaks is made again, as far as *trust* goes."""
+        self._connection, self._lane, self._place = connection, task.lane, task.place
+        self._since, self._twins = task.since, task.twins
+        self._most_trust = self._trust = trust
         self._kept = 0
         self._put_off: list[PutOff] = []  # in a row
         self._waiting: deque[_Wanted | Arrival] = deque()  # not asked for yet
         self._line: deque[_Asked | Arrival] = deque()  # asked for, in order
-        self._bodies = Bodies(lane.largest)  # those of the line that are on their way
+        self._bodies = Bodies(task.lane.largest)  # those of the line that are on their way
 
     def arrivals(self, uids: UIDSet) -> Iterator[Arrival]:
-        """Yield what becomes of each of *uids*, in ascending order; raise Unavailable when that cannot go on."""
+        """Yield what becomes of each of *uids*, in ascending order; raise Unavailable when that cannot go on.
+
+        May be asked again and again; when there is no more to ask for, `finish` is owed.
+        """
         try:
             for chunk in uids.chunks(CHUNK):
                 self._waiting.extend(self._planned(chunk))
                 yield from self._run()
-            if self._put_off and not self._kept:
-                raise self._put_off[-1]
         except BaseException:
             # Whatever is still on its way would be taken for the answer to something else.
             self._connection.drop()
             self._forget()
             raise
+
+    def finish(self) -> None:
+        """Raise PutOff when the server has given nothing, since it has enough of us."""
+        if self._put_off and not self._kept:
+            self._connection.drop()
+            raise self._put_off[-1]
 
     # --- metadata
 
@@ -215,7 +227,7 @@ class Fetch:
     def _whole(self, asked: _Asked) -> RawMessage:
         content, digest = asked.body.writer.keep()
         self._connection.server.meter.fetched(content.size_bytes)
-        self._trust = min(TRUST, self._trust + EARNED)
+        self._trust = min(self._most_trust, self._trust + EARNED)
         self._kept += 1
         return self._arrived(asked.wanted.message, content, digest)
 
@@ -280,7 +292,7 @@ class Fetch:
         self._bodies.clear()
         for step in self._line:
             if isinstance(step, _Asked) and step.done:
-                self._lane.release([step.done])
+                self._lane.drop([step.done])
             elif isinstance(step, _Asked) and not step.missing:
                 step.body.writer.discard()
         self._line.clear()

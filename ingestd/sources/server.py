@@ -53,6 +53,13 @@ class Meter(Protocol):
     def check(self) -> None:
         """Before more messages are asked for; raises Unavailable when there were enough."""
 
+    @property
+    def beside(self) -> Meter:
+        """The meter for connections that only make faster what goes on over another one."""
+
+    def failed_beside(self, error: IngestError) -> None:
+        """Such a connection is not used any more, because of *error*."""
+
 
 class Unmetered:
     """The meter where nobody counts."""
@@ -70,6 +77,12 @@ class Unmetered:
         return True
 
     def check(self) -> None: ...
+
+    @property
+    def beside(self) -> Meter:
+        return self
+
+    def failed_beside(self, error: IngestError) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

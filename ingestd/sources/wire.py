@@ -56,7 +56,7 @@ def _context(ca_file: Path | None, states: tuple[tuple[str, int, int], ...]) -> 
 
 
 class Switch:
-    """Ends connections from another thread, even one that is still being made, and for good."""
+    """Ends connections from another thread, even one that is still being made."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -72,9 +72,13 @@ class Switch:
                 raise Broken("it was told to stop")
 
     def turn_off(self) -> None:
-        """End the connection at once: whoever waits for it wakes up."""
+        """End the connection at once, and for good: whoever waits for it wakes up."""
+        self.off = True
+        self.cut()
+
+    def cut(self) -> None:
+        """End the connection that there is now, if there is one: whoever waits for it wakes up."""
         with self._lock:
-            self.off = True
             if self._socket is not None:
                 with suppress(OSError):  # it may have ended by itself
                     # The plain method: that of an SSLSocket would pull the rug from under the thread that reads.
