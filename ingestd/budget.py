@@ -8,6 +8,7 @@ the figures.
 from __future__ import annotations
 
 import resource
+from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import stack_size
 
@@ -19,6 +20,7 @@ MAIN = 96 * MIB  # of the main process before the first message, and room for wh
 STACK = 2 * MIB  # of a thread; with the usual 8, those that wait for a replica set would take more than a message does
 THREADS = 32  # of the main process, beside one for each worker
 BATCH = 5 * MIB  # on its way to a worker
+VISITS = 4  # accounts that are visited at a time
 ACCOUNT = MIB // 4  # a connection that waits for news, and what is known of its mailboxes
 LEAST = 80 * MIB  # of a worker, so that any single message can be parsed
 
@@ -35,12 +37,15 @@ class Budget:
     worker: int
 
     @classmethod
-    def of(cls, limit: int, workers: int, spool: int, accounts: int) -> Budget:
+    def of(cls, limit: int, workers: int, spool: int, accounts: int, beside: Sequence[int] = ()) -> Budget:
         """Divide *limit*: the main process gets what it needs to hold *spool* bytes of mail, workers get the rest.
 
+        *beside* are the connections of each account that fetch beside its first one, all on threads of their own.
         Without workers there is only the main process. Raises `TooLittle`.
         """
-        main = MAIN + THREADS * STACK + workers * (STACK + BATCH) + spool + accounts * ACCOUNT
+        connections = accounts + sum(beside)
+        threads = THREADS + sum(others + 1 for others in sorted(beside)[-VISITS:] if others)
+        main = MAIN + threads * STACK + workers * (STACK + BATCH) + spool + connections * ACCOUNT
         needed = PROGRAMS + main + max(workers, 1) * LEAST
         if limit < needed:
             what = f"{workers} workers, {size_text(spool)} of spool_memory and {accounts:,} accounts"

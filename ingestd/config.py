@@ -91,7 +91,8 @@ class Config:
         """How `memory_limit` is divided, with *workers* if there are to be others than configured."""
         daemon = self.daemon
         count = daemon.workers if workers is None else workers
-        return Budget.of(daemon.memory_limit, count, daemon.spool_memory, len(self.accounts))
+        beside = [account.fetch_connections - 1 for account in self.accounts]
+        return Budget.of(daemon.memory_limit, count, daemon.spool_memory, len(self.accounts), beside)
 
 
 def load(path: Path | None = None) -> Config:

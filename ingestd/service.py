@@ -14,6 +14,7 @@ from types import FrameType
 import structlog
 
 from .alerts import Alerts
+from .budget import VISITS
 from .chores import EVERY, Chores
 from .config import Account, Config
 from .connections import Stay
@@ -33,7 +34,7 @@ from .systemd import Notifier
 from .visit import Order, Outcome, Watch
 from .watcher import Reserve, Watcher, delay
 
-FETCHERS = 4  # accounts visited at a time
+FETCHERS = VISITS  # accounts visited at a time
 DOUBTFUL = FETCHERS // 2  # of them, those of one server that did not answer the last time
 LATER = timedelta(seconds=2)  # until it is tried again whether another of those may be visited
 NOTIFY = 30.0  # seconds between two words to systemd

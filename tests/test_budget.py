@@ -35,6 +35,14 @@ def test_what_is_held_of_mail_and_of_accounts_is_part_of_the_main_process() -> N
     assert many.main - few.main == (32 + 100) * MIB
 
 
+def test_connections_beside_the_first_of_an_account_are_part_of_it_and_the_threads_of_four_visits() -> None:
+    alone = Budget.of(1024 * MIB, 2, 16 * MIB, 6)
+    one, all_of_them = (Budget.of(1024 * MIB, 2, 16 * MIB, 6, beside) for beside in ([0, 0, 3], [3] * 6))
+
+    assert one.main - alone.main == 4 * STACK + 3 * MIB // 4
+    assert all_of_them.main - alone.main == 4 * 4 * STACK + 6 * 3 * MIB // 4
+
+
 def test_without_workers_the_main_process_has_it_all() -> None:
     assert Budget.of(512 * MIB, 0, 32 * MIB, 1) == Budget(512 * MIB - PROGRAMS, 0)
 
