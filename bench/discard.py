@@ -6,80 +6,56 @@ seals are passed on to a real server behind it, so that the daemon's own code pa
 
 from __future__ import annotations
 
-import socket
 import struct
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
-from threading import Thread
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import bson
 from bson.raw_bson import RawBSONDocument
 
+from bench.relay import OP_MSG, Relay
+
 HEAVY = {"messages", "originals", "placements", "blobs.files", "blobs.chunks"}
 ANSWERED = {"insert", "update", "find", "aggregate"}
-OP_MSG = 2013
 CHECKSUM = 1  # a flag: four bytes follow the sections
 
 Document = dict[str, Any]
 
 
-class Discard:
-    """Listens on loopback within its `with` block, in front of the server at *port*.
-
-    A client has to be told `directConnection=true`, or the server behind tells it to go there.
-    """
+class Discard(Relay):
+    """Answers for the server on *port*, and listens as `Relay` does."""
 
     def __init__(self, port: int) -> None:
-        self._behind = port
+        super().__init__(port)
+        self._digests = Counter[str]()
 
-    def __enter__(self) -> Self:
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.port: int = self._listener.getsockname()[1]
-        Thread(target=self._accept, daemon=True).start()
-        return self
+    def taken(self) -> Counter[str]:
+        """The digests of the messages that it has said to have stored, since it was last asked."""
+        digests, self._digests = self._digests, Counter()
+        return digests
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None = None,
-        error: BaseException | None = None,
-        trace: TracebackType | None = None,
-    ) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with suppress(OSError):  # it was closed
-            while True:
-                client, _ = self._listener.accept()
-                Thread(target=self._serve, args=(client,), daemon=True).start()
-
-    def _serve(self, client: socket.socket) -> None:
-        # Either side may go away at any time.
-        with suppress(OSError, EOFError), client, socket.create_connection(("127.0.0.1", self._behind)) as server:
-            for side in (client, server):
-                side.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            while True:
-                message = _message(client)
-                answer = _answer(message)
-                if answer is None:
-                    server.sendall(message)
-                    answer = _message(server)
-                client.sendall(answer)
+    def _answer(self, request: bytes) -> bytes | None:
+        """What a server says that has done what was asked, or None where the server behind is to be asked."""
+        number, operation = struct.unpack_from("<4xi4xi", request)
+        if operation != OP_MSG:
+            return None
+        command, sequences = _sections(request)
+        verb = next(iter(command))
+        if verb not in ANSWERED or command[verb] not in HEAVY:
+            return None
+        if (verb, command[verb]) == ("update", "placements"):
+            self._digests.update(_stored(sequences.get("updates") or command["updates"]))
+        body = bson.encode({**_said(verb, command, sequences), "ok": 1.0})
+        return struct.pack("<iiiiIB", 21 + len(body), 0, number, OP_MSG, 0, 0) + body
 
 
-def _answer(message: bytes) -> bytes | None:
-    """What a server says that has done what was asked, or None where the server behind is to be asked."""
-    number, operation = struct.unpack_from("<4xi4xi", message)
-    if operation != OP_MSG:
-        return None
-    command, sequences = _sections(message)
-    verb = next(iter(command))
-    if verb not in ANSWERED or command[verb] not in HEAVY:
-        return None
-    body = bson.encode({**_said(verb, command, sequences), "ok": 1.0})
-    return struct.pack("<iiiiIB", 21 + len(body), 0, number, OP_MSG, 0, 0) + body
+def _stored(updates: Any) -> Iterator[str]:
+    """The digests of the messages whose places are committed."""
+    for each in updates:
+        facts = each["u"].get("$set", {}) if isinstance(each["u"], RawBSONDocument | dict) else {}
+        if facts.get("state") == "stored":
+            yield facts["digest"]
 
 
 def _said(verb: str, command: Document, sequences: dict[str, list[RawBSONDocument]]) -> Document:
@@ -96,22 +72,6 @@ def _matched(update: Any) -> int:
     """How many documents an update is about: a touch names all of them."""
     wanted = update["q"].get("_id")
     return len(wanted["$in"]) if isinstance(wanted, RawBSONDocument | dict) else 1
-
-
-def _message(connection: socket.socket) -> bytes:
-    (size,) = struct.unpack("<i", head := _exactly(connection, 4))
-    return head + _exactly(connection, size - 4)
-
-
-def _exactly(connection: socket.socket, size: int) -> bytes:
-    data = bytearray(size)
-    view, at = memoryview(data), 0
-    while at < size:
-        count = connection.recv_into(view[at:])
-        if not count:
-            raise EOFError
-        at += count
-    return bytes(data)
 
 
 def _sections(message: bytes) -> tuple[Document, dict[str, list[RawBSONDocument]]]:

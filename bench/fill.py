@@ -131,7 +131,8 @@ class _Log:
     """The seals of one account, in a chain."""
 
     def __init__(self, account: str) -> None:
-        self._account, self._number, self._previous = account, 0, None
+        self._account, self._number = account, 0
+        self._previous: str | None = None
 
     def seal(self, places: Sequence[Document]) -> bytes:
         self._number += 1

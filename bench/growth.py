@@ -19,15 +19,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from statistics import median
 from typing import Any
 from uuid import uuid4
 
 from pymongo import MongoClient
 
-from bench import mail, stores
-from bench.__main__ import dated
+from bench import growth_tables, mail, stores
 from bench.fill import fill, seeds
+from bench.machine import machine
 from bench.process import adopt, cost
 from bench.programs import Task, configured
 from bench.relay import Relay
@@ -52,7 +51,7 @@ class Pass:
     pass_seconds: float
     wall_seconds: float  # of the whole program
     cpu_seconds: float
-    bodies: int  # fetched
+    bodies: int | None  # fetched; None where nobody listened
     store_cpu_seconds: float | None  # of the store's own process, where that is on this machine
 
     @property
@@ -83,7 +82,7 @@ class Bench:
 
     def fill(self) -> None:
         """Take in some mail, and have as many likenesses of it as each database is to hold."""
-        self.server.deliver(USER, "INBOX", dated(mail.seeds(SEEDS)))
+        self.server.deliver(USER, "INBOX", mail.dated(mail.seeds(SEEDS)))
         with self.database() as name:
             self.passed("seeds", 0, name, "INBOX")
             found = seeds(self.client[name])
@@ -104,8 +103,8 @@ class Bench:
         """Pass over a mailbox of *count* messages again: as it is, and as once an hour, when all is looked at."""
         size, name = list(self.names.items())[-1]
         self._deliver("Known", first, count)
-        yield self.passed("first pass", size, name, "Known")
         self.server.transcribe(USER)
+        yield self.passed("first pass", size, name, "Known")
         for _ in range(rounds):
             yield self.passed("second pass", size, name, "Known")
             self.client[name].mailboxes.update_many({}, {"$set": {"looked": None}})
@@ -124,7 +123,7 @@ class Bench:
 
     def _deliver(self, mailbox: str, first: int, count: int) -> None:
         """Have as many messages there that lie nowhere else."""
-        self.server.deliver(USER, mailbox, islice(dated(mail.small(first + count)), first, None))
+        self.server.deliver(USER, mailbox, islice(mail.dated(mail.small(first + count)), first, None))
 
     def passed(self, what: str, size: int, database: str, mailbox: str, port: int | None = None) -> Pass:
         """Run `ingestd once` for one mailbox; through *port*, if that is given, to whatever answers there."""
@@ -145,7 +144,7 @@ class Bench:
             summary["seconds"],
             spent.wall_seconds,
             spent.cpu_seconds,
-            self._bodies() - before,
+            self._bodies() - before if self.server.transcript(USER) else None,
             store[0] if store else None,
         )
         say(
@@ -184,8 +183,9 @@ def main(words: Sequence[str]) -> int:
         say(f"store: {stores.described(bench.uri)}")
         bench.fill()
         found = measured(bench, options.rounds, options.each, options.known)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(found, indent=1) + "\n")
-    print(table([Pass(**each) for each in found["passes"]]))
+    print(growth_tables.passes(found["passes"]))
     return 0
 
 
@@ -195,7 +195,7 @@ def measured(bench: Bench, rounds: int, each: int, known: int) -> dict[str, Any]
     passes = [*bench.rounds(rounds, each), *bench.known(after, known, rounds)]
     questions = bench.asked(after + known, each)
     return {
-        "store": stores.described(bench.uri),
+        "machine": machine(stores.described(bench.uri)),
         "passes": list(map(asdict, passes)),
         "asked": list(map(asdict, questions)),
         "stored": {size: sizes(bench.client, name) for size, name in bench.names.items()},
@@ -227,24 +227,12 @@ def sizes(client: MongoClient[dict[str, Any]], name: str) -> dict[str, Any]:
     return {each: {fact: said[fact] for fact in facts} for each, said in stats.items() if said.get("count")}
 
 
-def table(passes: Sequence[Pass]) -> str:
-    """Medians, in Markdown."""
-    lines = [
-        "| | messages there before | messages | ms a message, inside the pass | the pass, s | the whole program, s |",
-        "|---|---|---|---|---|---|",
-    ]
-    for what, size in dict.fromkeys((each.what, each.size) for each in passes):
-        ours = [each for each in passes if (each.what, each.size) == (what, size)]
-        inside, whole = median(each.pass_seconds for each in ours), median(each.wall_seconds for each in ours)
-        each = 1e3 * inside / max(ours[0].messages, 1)
-        lines.append(f"| {what} | {size:,} | {ours[0].messages:,} | {each:.3f} | {inside:.3f} | {whole:.2f} |")
-    return "\n".join(lines)
-
-
 def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m bench.growth",
-        description="Whether ingestd gets slower as the store grows. By default some 40 minutes and 40 GB of disk.",
+        description="Whether ingestd gets slower as the store grows. By default an hour and up to 40 GB of disk.",
+        epilog=f"{stores.NAMED} names a MongoDB to measure with instead of an embedded store; its databases bench_* are"
+        " made and dropped again.",
     )
     parser.add_argument("--sizes", type=_sizes, default=SIZES, metavar="N,N", help="messages there (100000,1000000)")
     parser.add_argument("--rounds", type=int, default=5, help="of which the median counts (5)")

@@ -16,7 +16,10 @@ from email.header import Header
 from email.utils import format_datetime
 from pathlib import Path
 
+from ingestd.demo.mailbox import Sample
+
 START = datetime(2026, 1, 5, tzinfo=UTC)
+EVERY = timedelta(minutes=7)
 WORDS = {
     "us-ascii": "the invoice project meeting budget deploy release schedule review please find regards server latency",
     "utf-8": "the invoice meeting Zoë façade budget naïve schedule jalapeño update quarter team — “quoted” thanks",
@@ -94,6 +97,12 @@ def mixed_mailbox(count: int) -> Iterator[bytes]:
             yield _message(chance, number, _without_files(chance, number, chance.random()))
 
 
+def dated(messages: Iterable[bytes]) -> Iterator[Sample]:
+    """Give *messages* the dates that stand in their headers."""
+    for number, content in enumerate(messages):
+        yield Sample(content, START + EVERY * number, ())
+
+
 def _without_files(chance: random.Random, number: int, kind: float) -> bytes:
     if kind < 0.7:
         return _alternative(chance, int(chance.triangular(1600, 13_000, 4800)))
@@ -115,7 +124,7 @@ def write_large(path: Path, size_bytes: int) -> None:
 
 def _message(chance: random.Random, number: int, body: bytes) -> bytes:
     charset = chance.choice(list(WORDS))
-    sent = format_datetime(START + timedelta(minutes=7 * number))
+    sent = format_datetime(START + EVERY * number)
     name = Header(NAMES[charset], "utf-8").encode()
     subject = Header(_words(chance, charset, 40), None if charset == "us-ascii" else "utf-8").encode(linesep="\r\n")
     lines = [

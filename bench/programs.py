@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pymongo import MongoClient
-
+from bench import stores
+from bench.discard import Discard
+from bench.inventory import Kept, in_database, in_lines, in_maildir
+from bench.servers import Server
 from ingestd.demo.dovecot import Dovecot
 
 PEERS = Path(__file__).parent / "peers"
@@ -33,34 +35,45 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """*command* prepares a task and says how to do it; *stored* says how many messages are there afterwards."""
+    """*command* prepares a task and says how to do it; *kept* says what is there afterwards."""
 
     name: str
     command: Callable[[Task], Sequence[str]]
-    stored: Callable[[Task], int | None]
+    kept: Callable[[Task], Kept]
+    store_port: int | None = None  # on this machine
+
+    def store(self) -> Server:
+        """The store that it writes to."""
+        return Server.listening(self.store_port) if self.store_port else Server(None)
 
 
-def programs(real: str, behind: str, discarding: int) -> list[Program]:
+def programs(real: str, behind: str, discarding: Discard) -> list[Program]:
     """Those that can be run here.
 
-    ingestd works once with the store at *real* (a URI), and once with that on port *discarding*, which asks *behind*.
+    ingestd works once with the store at *real* (a URI), and once with *discarding*, which asks *behind*.
     """
     found = [
-        Program("ingestd, store discards", lambda task: _ingestd(task, behind, discarding), lambda _: None),
-        Program("ingestd", lambda task: _ingestd(task, real), lambda task: _in_database(task, real)),
+        Program(
+            "ingestd, store discards",
+            lambda task: ingestd(task, behind, discarding.port),
+            lambda _: Kept("SHA-256", discarding.taken()),
+        ),
+        Program("ingestd", lambda task: ingestd(task, real), lambda task: _in_database(task, real), stores.port(real)),
     ]
     if shutil.which("mbsync"):
         found.append(Program("mbsync, fsync", lambda task: _mbsync(task, "yes"), _in_maildir))
         found.append(Program("mbsync, no fsync", lambda task: _mbsync(task, "no"), _in_maildir))
     if shutil.which("node") and (PEERS / "node_modules" / "imap").is_dir():
-        found.append(Program("node-imap + mailparser", _node_imap, _in_lines))
+        found.append(
+            Program("node-imap + mailparser", _node_imap, lambda task: in_lines(task.directory / "mail.jsonl"))
+        )
     return found
 
 
 # --- ingestd
 
 
-def _ingestd(task: Task, uri: str, port: int | None = None) -> list[str]:
+def ingestd(task: Task, uri: str, port: int | None = None) -> list[str]:
     """As a person would run it."""
     return [sys.executable, "-m", "ingestd", "--config", str(configured(task, uri, port)), "-q", "once"]
 
@@ -87,11 +100,12 @@ def configured(task: Task, uri: str, port: int | None = None, mailboxes: Sequenc
     return config
 
 
-def _in_database(task: Task, uri: str) -> int:
-    with MongoClient[dict[str, object]](uri) as client:
-        count = client[task.database].placements.count_documents({"state": "stored"})
-        client.drop_database(task.database)
-    return count
+def _in_database(task: Task, uri: str) -> Kept:
+    with stores.client(uri) as client:
+        try:
+            return in_database(client[task.database])
+        finally:
+            client.drop_database(task.database)
 
 
 # --- peers
@@ -107,15 +121,10 @@ def _mbsync(task: Task, fsync: str) -> list[str]:
     return ["mbsync", "-q", "-c", str(task.directory / "mbsyncrc"), "all"]
 
 
-def _in_maildir(task: Task) -> int:
-    return sum(1 for folder in ("new", "cur") for _ in (task.directory / "Maildir" / folder).iterdir())
+def _in_maildir(task: Task) -> Kept:
+    return in_maildir(task.directory / "Maildir")
 
 
 def _node_imap(task: Task) -> list[str]:
     login = [str(task.server.imap_port), task.user, task.server.password]
     return ["node", str(PEERS / "node_imap.js"), *login, str(task.directory)]
-
-
-def _in_lines(task: Task) -> int:
-    with (task.directory / "mail.jsonl").open("rb") as lines:
-        return sum(1 for line in lines if json.loads(line))

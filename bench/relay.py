@@ -67,12 +67,20 @@ class Relay:
             for side in (client, server):
                 side.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             while True:
-                request = message(client)
+                request = _message(client)
+                if (said := self._answer(request)) is not None:
+                    client.sendall(said)
+                    continue
                 began = perf_counter()
                 server.sendall(request)
-                answer = message(server)
-                self._note(asked(request), perf_counter() - began)
+                answer = _message(server)
+                took = perf_counter() - began
                 client.sendall(answer)
+                self._note(_asked(request), took)
+
+    def _answer(self, request: bytes) -> bytes | None:
+        """What to say to *request*, or None where the server behind is to be asked."""
+        return None
 
     def _note(self, what: str, seconds: float) -> None:
         if what.partition(" ")[0] not in PACE:
@@ -81,13 +89,13 @@ class Relay:
                 self.asked[what].seconds += seconds
 
 
-def message(connection: socket.socket) -> bytes:
+def _message(connection: socket.socket) -> bytes:
     """Read one message of the wire protocol; raise EOFError where there is none."""
-    (size,) = struct.unpack("<i", head := exactly(connection, 4))
-    return head + exactly(connection, size - 4)
+    (size,) = struct.unpack("<i", head := _exactly(connection, 4))
+    return head + _exactly(connection, size - 4)
 
 
-def exactly(connection: socket.socket, size: int) -> bytes:
+def _exactly(connection: socket.socket, size: int) -> bytes:
     data = bytearray(size)
     view, at = memoryview(data), 0
     while at < size:
@@ -98,7 +106,7 @@ def exactly(connection: socket.socket, size: int) -> bytes:
     return bytes(data)
 
 
-def asked(request: bytes) -> str:
+def _asked(request: bytes) -> str:
     """The command and what it is about, as in `find messages`."""
     if struct.unpack_from("<12xi", request)[0] != OP_MSG:
         return "hello"

@@ -61,7 +61,7 @@ def _cpu(process: psutil.Process) -> float:
 
 def _times(process: psutil.Process) -> float:
     with suppress(psutil.NoSuchProcess):
-        return sum(process.cpu_times()[:4])  # user and system, its own and those of children that have ended
+        return float(sum(process.cpu_times()[:4]))  # user and system, its own and those of children that have ended
     return 0.0
 
 
