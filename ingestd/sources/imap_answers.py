@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, Literal
 
 from imapclient.exceptions import ProtocolError
@@ -37,6 +37,13 @@ _TAGGED = re.compile(rb"(OK|NO|BAD)(?: +\[([A-Za-z0-9-]+)[^\]]*\])?(?: .*)?", re
 _ESEARCH = re.compile(rb'\* ESEARCH(?: \(TAG "?([^") ]*)"?\))?( UID)?((?: [^ ]+ [^ ]+)*) *', re.I)
 _CODE = re.compile(rb"\* OK \[(UIDVALIDITY|UIDNEXT|PERMANENTFLAGS|HIGHESTMODSEQ) ([^\]]*)\]", re.I)
 _STREAMED = re.compile(rb"\* \d{1,10} FETCH \(UID (\d{1,10}) BODY\[\] \{0\}", re.I)
+_FLAG = rb"[\\$]?[A-Za-z][A-Za-z0-9_-]*"
+_DESCRIBED = re.compile(
+    rb"\* (\d{1,10}) FETCH \(UID (\d{1,10}) FLAGS \(((?:" + _FLAG + rb"(?: " + _FLAG + rb")*)?)\)"
+    rb' INTERNALDATE "([ \d]\d)-([A-Z][a-z]{2})-((?:19|20)\d\d) (\d\d):(\d\d):([0-5]\d) ([+-])(\d\d)([0-5]\d)"'
+    rb" RFC822\.SIZE (\d{1,10})\)"
+)
+_MONTHS = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
 _OBJECT_ID = re.compile(r"[A-Za-z0-9_-]{1,255}")  # RFC 8474, 4
 _EXISTS = re.compile(rb"\* (\d{1,10}) EXISTS", re.I)
 _STATUS = re.compile(rb'\* STATUS (?:"((?:[^"\\]|\\.)*)"|([^ "(){]+)|\{\d+\}) ?', re.I)
@@ -285,7 +292,9 @@ def fetched(pieces: Pieces) -> Mapping[bytes, Any]:
     if not re.match(rb"\* \d{1,10} FETCH ", line, re.I):
         return {}
     if (usual := _STREAMED.fullmatch(line)) and pieces[1:] == [b")"]:
-        return {b"UID": _uid(usual[1]), b"BODY[]": b""}  # imapclient would take longer for it than for its metadata
+        return {b"UID": _uid(usual[1]), b"BODY[]": b""}
+    if described := _described(line):
+        return described
     try:
         # The sequence number as the key keeps a response without UID apart from one with it.
         (items,) = parse_fetch_response([_from(pieces[0]), *pieces[1:]], False, False).values()
@@ -294,6 +303,24 @@ def fetched(pieces: Pieces) -> Mapping[bytes, Any]:
     if b"UID" in items and not 1 <= items[b"UID"] <= LAST_UID:
         raise Broken("the server sent a UID out of range")
     return dict(items)
+
+
+def _described(line: bytes) -> dict[bytes, Any] | None:
+    """What imapclient would make of the metadata of a message, for the way that most servers write it; else None.
+
+    imapclient goes character by character, which takes longer than to fetch a small message.
+    """
+    if not (said := _DESCRIBED.fullmatch(line)) or b"NIL" in said[3].upper() or said[5] not in _MONTHS:
+        return None
+    hours, minutes = int(said[11]), int(said[12])
+    offset = timedelta(hours=hours, minutes=minutes) * (-1 if said[10] == b"-" else 1)
+    month, clock = _MONTHS.index(said[5]) + 1, map(int, said.group(7, 8, 9))
+    try:
+        date = datetime(int(said[6]), month, int(said[4]), *clock, tzinfo=timezone(offset))
+    except ValueError:
+        return None
+    uid, flags, size = _uid(said[2]), tuple(said[3].split()), int(said[13])
+    return {b"SEQ": int(said[1]), b"UID": uid, b"FLAGS": flags, b"INTERNALDATE": date, b"RFC822.SIZE": size}
 
 
 def _from(piece: bytes | tuple[bytes, bytes]) -> bytes | tuple[bytes, bytes]:

@@ -73,3 +73,34 @@ def test_the_end_of_a_command_is_its_status_and_code(line: bytes, status: str, c
     assert answer is not None
     assert (answer.status, answer.code) == (status, code)
     assert tagged([line], b"i12") is None
+
+
+FLAGS = st.lists(st.sampled_from([rb"\Seen", rb"\Answered", b"$Forwarded", b"NonJunk", b"nil", b"$MDN-Sent", b"17"]))
+DATES = st.tuples(
+    st.sampled_from([b" 1", b"01", b"17", b"31", b"00"]),
+    st.sampled_from([b"Jan", b"Feb", b"Dec", b"May", b"Foo"]),
+    st.sampled_from([b"1970", b"2024", b"0001"]),
+    st.sampled_from([b"00:00:00", b"23:59:59", b"24:00:00"]),
+    st.sampled_from([b"+0000", b"-0330", b"+1400", b"-1200"]),
+)
+
+
+@given(uid=st.sampled_from([b"1", b"17", b"4294967295", b"4294967296", b"0"]), flags=FLAGS, date=DATES)
+@example(uid=b"1", flags=[rb"\Seen"], date=(b" 1", b"May", b"2024", b"10:20:30", b"+0300"))
+def test_metadata_is_the_same_in_whatever_order_it_comes(
+    uid: bytes, flags: list[bytes], date: tuple[bytes, ...]
+) -> None:
+    said = b'INTERNALDATE "%s-%s-%s %s %s"' % date
+    items = [b"UID " + uid, b"FLAGS (" + b" ".join(flags) + b")", said, b"RFC822.SIZE 4711"]
+
+    usual, turned = ([b"* 9 FETCH (" + b" ".join(each) + b")"] for each in (items, items[::-1]))
+
+    assert understood(usual) == understood(turned)
+
+
+def understood(pieces: Pieces) -> object:
+    """The items of a FETCH response, or that it makes no sense."""
+    try:
+        return fetched(pieces)
+    except Broken:
+        return "broken"
