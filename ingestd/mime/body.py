@@ -176,7 +176,7 @@ def _joined(contents: Iterable[_Content], size_bytes: int) -> tuple[str, Part | 
     for content in contents:
         fitting = limited(content.text, max(size_bytes, 0))
         texts.append(fitting)
-        size_bytes -= len(fitting.encode()) + 1
+        size_bytes -= (len(fitting) if fitting.isascii() else len(fitting.encode())) + 1
         if len(fitting) < len(content.text) or not content.whole:
             return "\n".join(texts), content.part
     return "\n".join(texts), None

@@ -314,9 +314,9 @@ def _described(line: bytes) -> dict[bytes, Any] | None:
         return None
     hours, minutes = int(said[11]), int(said[12])
     offset = timedelta(hours=hours, minutes=minutes) * (-1 if said[10] == b"-" else 1)
-    month, clock = _MONTHS.index(said[5]) + 1, map(int, said.group(7, 8, 9))
+    year, month, day = int(said[6]), _MONTHS.index(said[5]) + 1, int(said[4])
     try:
-        date = datetime(int(said[6]), month, int(said[4]), *clock, tzinfo=timezone(offset))
+        date = datetime(year, month, day, int(said[7]), int(said[8]), int(said[9]), tzinfo=timezone(offset))
     except ValueError:
         return None
     uid, flags, size = _uid(said[2]), tuple(said[3].split()), int(said[13])
