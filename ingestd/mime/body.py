@@ -33,6 +33,7 @@ _PLAIN, _HTML, _RICH = "text/plain", "text/html", "application/rtf"  # the best 
 _READ = {_PLAIN: TEXT_BYTES, _HTML: _READABLE, _RICH: _RICH_BYTES}
 _META_BYTES = 4096  # of HTML; browsers look at the first 1024
 _META = re.compile(rb"<meta\b[^<>]*\bcharset\s*=\s*[\"']?([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
+_LONE_CR = re.compile("\r(?!\n)")
 _CID = re.compile(r"cid:([^\"'\s<>()]{1,300})", re.IGNORECASE)
 
 
@@ -167,7 +168,10 @@ def _hints(data: bytes, *, html: bool) -> Hints:
 
 
 def _cleaned(text: str) -> str:
-    return clean(text.replace("\r\n", "\n").replace("\r", "\n"))
+    """*text*, clean, with LF for every line break."""
+    if _LONE_CR.search(text):
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return clean(text.replace("\r", ""))
 
 
 def _joined(contents: Iterable[_Content], size_bytes: int) -> tuple[str, Part | None]:

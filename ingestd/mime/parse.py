@@ -192,7 +192,8 @@ def _letter(place: _Inner, budget: Budget, outside: Outsides) -> _Letter:
     plain = [part for part in leaves.text if not is_html(part)]
     files = {part: lying for part in plain if (lying := tuple(in_text(texts.pieces(part))))}
     said = None if place.holder else body(texts, leaves, files)
-    found = list(_files(raw, leaves, files, said.content_ids() if said else frozenset(), budget))
+    shown = said.content_ids() if said and leaves.attachments else frozenset()
+    found = list(_files(raw, leaves, files, shown, budget))
     if place.within:
         found = [_rebased(each, place.within, place.holder) for each in found]
         found = [each for each in found if budget.allows(each.attachment.span)]
