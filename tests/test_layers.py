@@ -51,6 +51,7 @@ HOMES = {
     "bson": {"store", "archive"},
     "mailparser": {"mime"},
     "charset_normalizer": {"mime"},
+    "pybase64": {"mime"},
     "apscheduler": {"scheduler", "cron"},
     "prometheus_client": {"metrics"},
     "pydantic": {"config", "config_file", "config_values"},

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 
+from pybase64 import b64decode
+
 from ..raw import Raw
 
 LONGEST_LINE = 8 * 1024  # a longer first line counts only when it is the only one
@@ -85,10 +87,10 @@ def _of_whole_lines(piece: bytes, line_length: int, line_end: bytes) -> bytes | 
     if not _in_lines(piece, line_length, line_end):
         return None
     try:
-        content = binascii.a2b_base64(piece)
+        content = b64decode(piece)
     except binascii.Error:
         return None
-    # It passes over what is not of the alphabet; so only if there is as much as there can be, that was the line ends.
+    # That passes over what is not of the alphabet; so only if there is as much as there can be, that was the line ends.
     rows = len(piece) // (line_length + len(line_end))
     return content if len(content) * 4 == rows * line_length * 3 else None
 

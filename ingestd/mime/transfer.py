@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
 from itertools import chain
 
+from pybase64 import b64decode, b64encode
+
 from ..message import Encoding, Span
 from ..raw import Raw, pieces
 from . import lzfu
@@ -143,10 +145,10 @@ def _to_base64(pieces: Iterable[bytes]) -> Iterator[bytes]:
         data = rest + piece if rest else piece
         whole = len(data) - len(data) % 3
         if whole:
-            yield binascii.b2a_base64(data[:whole], newline=False)
+            yield b64encode(data[:whole])
         rest = data[whole:]
     if rest:
-        yield binascii.b2a_base64(rest, newline=False)
+        yield b64encode(rest)
 
 
 def _from_base64(source: Iterator[bytes]) -> Iterator[bytes]:
@@ -159,7 +161,7 @@ def _from_base64(source: Iterator[bytes]) -> Iterator[bytes]:
             yield b"".join(map(_run, runs))
         whole = len(data) - len(data) % 4
         if whole:
-            yield binascii.a2b_base64(data[:whole])
+            yield b64decode(data[:whole], validate=True)
         rest = data[whole:]
     if rest:
         yield _run(rest)
