@@ -13,6 +13,7 @@ from pymongo.database import Database
 from ..breaker import Breaker
 from ..store import fallbacks
 from ..store.database import translated
+from ..store.indexes import GIVEN
 from ..store.maildrop_places import epoch
 from ..store.memory import BELIEVED
 from ..uidset import UIDSet
@@ -176,7 +177,7 @@ def _disappeared(absent: Document) -> dict[str, Any]:
 
 def _messages(database: Database[Document], account: str) -> int:
     ours: Document = {"account": account}
-    variants = database.messages.count_documents({**ours, "same_as": {"$type": "string"}})
+    variants = database.messages.count_documents({**ours, "same_as": GIVEN})
     return database.messages.count_documents(ours) - variants
 
 

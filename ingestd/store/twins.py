@@ -16,10 +16,11 @@ from pymongo.database import Database
 from ..message import Metadata, Twin
 from . import accounts, messages
 from . import database as db
+from .indexes import GIVEN
 
 Document = dict[str, Any]
 
-FACTS = {"object_id": 1, "digest": 1, "size_bytes": 1, "server_size_bytes": 1}
+FACTS = {"object_id": 1, "digest": 1, "size_bytes": 1, "server_size_bytes": 1, "state": 1, "committed_at": 1}
 
 
 def twins(database: Database[Document], account: str, wanted: Sequence[Metadata]) -> dict[int, Twin]:
@@ -33,13 +34,13 @@ def twins(database: Database[Document], account: str, wanted: Sequence[Metadata]
 
 def _stored(database: Database[Document], account: str, ids: set[str]) -> dict[str, list[Document]]:
     """The places of *account* whose messages have one of *ids*, by that."""
-    places: Document = {"account": account, "object_id": {"$in": sorted(ids)}, "state": "stored"}
-    if since := accounts.object_ids_since(database, account):
-        places["committed_at"] = {"$gte": since}
+    places: Document = {"account": account, "object_id": {"$in": sorted(ids), **GIVEN}}  # and no more, for the index
+    since = accounts.object_ids_since(database, account)
     found: dict[str, list[Document]] = defaultdict(list)
     with db.translated():
         for place in database.placements.find(places, FACTS):
-            found[place["object_id"]].append(place)
+            if place["state"] == "stored" and not (since and place["committed_at"] < since):
+                found[place["object_id"]].append(place)
     return found
 
 

@@ -16,6 +16,7 @@ from pymongo.database import Database
 
 from ..message import RawMessage
 from . import database as db
+from .indexes import GIVEN
 
 Document = dict[str, Any]
 
@@ -43,7 +44,7 @@ def _letters(database: Database[Document], account: str, digests: set[str]) -> M
     """The stored messages that have one of *digests*, by that."""
     # By two queries: one with $or would have to look into two indexes, and not every server does.
     plain = {"_id": {"$in": [f"{account}:{digest}" for digest in digests]}, "account": account}
-    marked = {"account": account, "canonical": {"$in": sorted(digests)}}
+    marked = {"account": account, "canonical": {"$in": sorted(digests), **GIVEN}}
     letters: dict[str, list[Document]] = defaultdict(list)
     with db.translated():
         for which in (plain, marked):
