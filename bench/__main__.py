@@ -138,9 +138,10 @@ def _rounds(
     timed = [(mailbox, False) for _ in range(rounds) for mailbox in ("small", "mixed")]
     for number, (mailbox, memory) in enumerate([*timed, ("mixed", True), ("one large", True)]):
         for program in found:
+            say(f"round {number + 1}: {mailbox:9} {program.name:24} ", end="")
             with _task(server, _user(mailbox), directory) as task:
                 run = _run(program, task, mailbox, filled[mailbox], memory=memory)
-            _say(number, run)
+            say(_spent(run))
             yield run
 
 
@@ -187,10 +188,9 @@ def _task(server: Dovecot, user: str, directory: Path) -> Iterator[Task]:
         shutil.rmtree(place)
 
 
-def _say(number: int, run: Run) -> None:
-    spent = f"{run.wall_seconds:7.2f} s, CPU {run.cpu_seconds:6.2f} s"
+def _spent(run: Run) -> str:
     peak = f", {run.peak_bytes / 1e6:.0f} MB" if run.peak_bytes is not None else ""
-    say(f"round {number + 1}: {run.mailbox:9} {run.program:24} {spent}{peak}")
+    return f"{run.wall_seconds:7.2f} s, CPU {run.cpu_seconds:6.2f} s{peak}"
 
 
 if __name__ == "__main__":

@@ -127,6 +127,7 @@ class Bench:
 
     def passed(self, what: str, size: int, database: str, mailbox: str, port: int | None = None) -> Pass:
         """Run `ingestd once` for one mailbox; through *port*, if that is given, to whatever answers there."""
+        say(f"{what:12} {size:>9,} there: ", end="")
         before = self._bodies()
         with self._place() as place:
             config = configured(Task(self.server, USER, place, database), self.uri, port, ["*"])
@@ -148,8 +149,8 @@ class Bench:
             store[0] if store else None,
         )
         say(
-            f"{what:12} {size:>9,} there: {done.messages:6,} messages in {done.pass_seconds:7.3f} s,"
-            f" {1e3 * done.a_message:.3f} ms each; whole program {done.wall_seconds:.2f} s"
+            f"{done.messages:6,} messages in {done.pass_seconds:7.3f} s, {1e3 * done.a_message:.3f} ms each;"
+            f" whole program {done.wall_seconds:.2f} s"
         )
         return done
 

@@ -6,11 +6,12 @@ import ctypes
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event, Thread, Timer
 from time import monotonic
 
 import psutil
@@ -31,7 +32,12 @@ class Cost:
 
 
 def adopt() -> None:
-    """Have every process that is left behind by its parent become our child, so that its time can be asked for."""
+    """Have every process that is left behind by its parent become our child, so that its time can be asked for.
+
+    SIGTERM and Ctrl-C end this program in good order from now on: what it has started and made is gone then.
+    """
+    for ends in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ends, lambda number, frame: sys.exit(128 + number))
     if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl")
 
@@ -39,7 +45,7 @@ def adopt() -> None:
 def cost(
     command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None, *, memory: bool = False
 ) -> Cost:
-    """Run *command*, with its output to *log*, until it and all processes it started have ended.
+    """Run *command*, with its output to *log*, until it and all processes it started have ended, killed if need be.
 
     Call `adopt` before. Looking at the *memory* takes time from the processes, so that is not asked for by default.
     """
@@ -48,32 +54,38 @@ def cost(
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment, start_new_session=True
         )
-        peak, over = [0], Event()
-        sampler = Thread(target=_sample, args=(process.pid, peak, over))
-        if memory:
-            sampler.start()
-        code, cpu = _reaped(process.pid, began + SECONDS)
-        wall = monotonic() - began
-        process.returncode = code
-        cpu += _orphans(process.pid)
-        over.set()
-        if memory:
-            sampler.join()
+        with _killed_after(process.pid, SECONDS), _sampled(process.pid, memory=memory) as peak:
+            code, cpu = _reaped(process.pid)
+            wall = monotonic() - began
+            process.returncode = code
+            cpu += _orphans(process.pid)
     return Cost(code, wall, cpu, peak[0] if memory else None)
 
 
-def _reaped(pid: int, until: float) -> tuple[int, float]:
+@contextmanager
+def _killed_after(group: int, seconds: float) -> Iterator[None]:
+    """Kill *group* after so many seconds, or when the block fails."""
+    timer = Timer(seconds, _kill, (group,))
+    timer.start()
+    try:
+        yield
+    except BaseException:
+        _kill(group)
+        _orphans(group)  # until then it may write
+        raise
+    finally:
+        timer.cancel()
+
+
+def _kill(group: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+
+
+def _reaped(pid: int) -> tuple[int, float]:
     """Wait for *pid*; return its code and the CPU seconds of it and of all it has waited for."""
-    timer = Event()
-    Thread(target=_kill_after, args=(pid, until, timer), daemon=True).start()
     _, status, used = os.wait4(pid, 0)
-    timer.set()
     return os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime
-
-
-def _kill_after(pid: int, until: float, ended: Event) -> None:
-    if not ended.wait(until - monotonic()):
-        os.killpg(pid, signal.SIGKILL)
 
 
 def _orphans(group: int) -> float:
@@ -84,6 +96,21 @@ def _orphans(group: int) -> float:
             _, _, used = os.wait4(-group, 0)
             seconds += used.ru_utime + used.ru_stime
     return seconds
+
+
+@contextmanager
+def _sampled(pid: int, *, memory: bool) -> Iterator[list[int]]:
+    """Give a list with the most bytes that *pid* and its descendants held together, if *memory* is to be looked at."""
+    peak, over = [0], Event()
+    sampler = Thread(target=_sample, args=(pid, peak, over))
+    if memory:
+        sampler.start()
+    try:
+        yield peak
+    finally:
+        over.set()
+        if memory:
+            sampler.join()
 
 
 def _sample(pid: int, peak: list[int], over: Event) -> None:

@@ -10,8 +10,8 @@ from time import monotonic
 EVERY = 5.0  # seconds between two lines about one thing
 
 
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+def say(text: str, end: str = "\n") -> None:
+    print(text, end=end, file=sys.stderr, flush=True)
 
 
 @contextmanager
