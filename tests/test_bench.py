@@ -50,3 +50,22 @@ def test_what_is_measured_is_checked_and_published(tmp_path: Path) -> None:
     assert json.loads((tmp_path / publish.DATA).read_text()) == {"bench": bench, "growth": growth}
     for plot in (publish.PROGRAMS, publish.GROWING):
         assert ElementTree.parse(tmp_path / plot).getroot().tag.endswith("svg")
+
+
+def test_a_budget_names_every_station() -> None:
+    command = [sys.executable, "-m", "bench.budget", "--rounds", "1", "--small", "120", "--mixed", "10"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+
+    assert done.returncode == 0, done.stderr[-2000:]
+    rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines()[2:]]
+    assert [name.partition(":")[0] for name, *_ in rows] == [
+        "fetch",
+        "hand over to a worker, and back",
+        "parse",
+        "parse",
+        "write",
+        "ledger, threads, pipes, shared caches",
+        "start, spread over all",
+        "all",
+    ]
+    assert all(float(figure) > 0 for name, *figures in rows for figure in figures if not name.startswith("ledger"))
