@@ -3,7 +3,7 @@
 import gc
 import sys
 
-FEWER = 50_000, 20, 50  # objects between two searches for garbage, and how often to look at the older ones
+FEWER = 200_000, 20, 50  # objects between two searches for garbage, and how often to look at the older ones
 
 
 def main() -> int:

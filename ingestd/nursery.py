@@ -29,6 +29,7 @@ from typing import Any, NoReturn
 ANSWERS = 30.0  # seconds; a nursery that takes longer is given up
 WORDS = 64 * 1024  # bytes of what a nursery is told at its beginning
 PROGRAM = "from ingestd.nursery import main; main()"
+OFTEN = 2_000, 10, 10  # objects between two searches for garbage, as in any process: there is little to be searched
 NUMBER = struct.Struct("=i")
 
 Life = Callable[[Connection], Any]
@@ -159,6 +160,7 @@ def _begin(server: socket.socket, life: Life) -> None:
     os.closerange(3, server.fileno())
     os.closerange(server.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
     gc.freeze()  # a search for garbage writes to all that it looks at, and what is written to is not shared any more
+    gc.set_threshold(*OFTEN)
     while _served(server, life):
         continue
 
