@@ -6,7 +6,7 @@ change, so doing it again, after a retry or a crash, changes nothing and notes n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -67,18 +67,24 @@ def meet(database: Database[Document], places: Iterable[Document], now: datetime
 
 def flag(database: Database[Document], epoch: Epoch, said: Mapping[int, Metadata], now: datetime) -> int:
     """Record flags and labels where they are not what they were; return in how many places."""
-    changes: list[UpdateOne] = []
+    changed = 0
     for these in epoch.filters(UIDSet.of(said)):
         with db.translated():
-            for found in database.placements.find(these, {"account": 1, "uid": 1, "flags": 1, "labels": 1}):
-                now_there = said[int(found.pop("uid"))]
-                after = {"flags": list(now_there.flags), "labels": list(now_there.labels)}
-                if after != {name: found[name] for name in after}:
-                    change = {name: {"$literal": value} for name, value in after.items()}
-                    change["history"] = noted("flags", now, *after)
-                    changes.append(UpdateOne(found, [{"$set": change}]))
-    db.upsert(database.placements, changes)
-    return len(changes)
+            found = list(database.placements.find(these, {"account": 1, "uid": 1, "flags": 1, "labels": 1}))
+        changes = list(_flagged(found, said, now))
+        db.upsert(database.placements, changes)  # some at a time: somebody may have marked all that there is as read
+        changed += len(changes)
+    return changed
+
+
+def _flagged(places: Iterable[Document], said: Mapping[int, Metadata], now: datetime) -> Iterator[UpdateOne]:
+    for place in places:
+        now_there = said[int(place.pop("uid"))]
+        after = {"flags": list(now_there.flags), "labels": list(now_there.labels)}
+        if after != {name: place[name] for name in after}:
+            change = {name: {"$literal": value} for name, value in after.items()}
+            change["history"] = noted("flags", now, *after)
+            yield UpdateOne(place, [{"$set": change}])
 
 
 def retire(database: Database[Document], epoch: Epoch, now: datetime) -> None:
