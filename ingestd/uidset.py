@@ -20,7 +20,7 @@ class UIDSet:
 
     @classmethod
     def of(cls, uids: Iterable[int]) -> UIDSet:
-        return cls(_joined((uid, uid) for uid in sorted(uids)))
+        return cls(_joined(sorted(_runs(uids))))
 
     @classmethod
     def span(cls, first: int, last: int) -> UIDSet:
@@ -116,6 +116,20 @@ class UIDSet:
                 return a + number
             number -= b - a + 1
         raise IndexError(number)
+
+
+def _runs(uids: Iterable[int]) -> Iterator[Range]:
+    """Ranges of what follows one another in *uids*: of millions that come in order, that leaves few."""
+    first = last = None
+    for uid in uids:
+        if first is None or last is None:
+            first = uid
+        elif uid != last + 1:
+            yield first, last
+            first = uid
+        last = uid
+    if first is not None and last is not None:
+        yield first, last
 
 
 def _joined(ranges: Iterable[Range]) -> tuple[Range, ...]:

@@ -6,6 +6,7 @@ What cannot be understood raises `Broken`: a connection that made no sense once 
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -45,6 +46,7 @@ _DESCRIBED = re.compile(
 )
 _MONTHS = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
 _OBJECT_ID = re.compile(r"[A-Za-z0-9_-]{1,255}")  # RFC 8474, 4
+_WORD = re.compile(rb"\S+")
 _EXISTS = re.compile(rb"\* (\d{1,10}) EXISTS", re.I)
 _STATUS = re.compile(rb'\* STATUS (?:"((?:[^"\\]|\\.)*)"|([^ "(){]+)|\{\d+\}) ?', re.I)
 _COUNT = re.compile(rb"\b(MESSAGES|UIDNEXT|UIDVALIDITY) (\d{1,10})\b", re.I)
@@ -234,7 +236,7 @@ def _number(text: bytes | None, most: int = LAST_UID) -> int:
 
 def found_uids(answer: Answer) -> UIDSet:
     """The UIDs of a SEARCH or ESEARCH answer, in however many lines it came."""
-    found, singles = UIDSet(), list[int]()
+    found, singles = UIDSet(), array("I")
     for line in map(head, answer.responses):
         if line[:8].upper() == b"* SEARCH":
             singles.extend(_search(line))
@@ -244,11 +246,13 @@ def found_uids(answer: Answer) -> UIDSet:
 
 
 def _search(line: bytes) -> Iterator[int]:
-    numbers, _, _ = line[len(b"* SEARCH") :].partition(b"(")  # behind it: (MODSEQ 917), RFC 7162
-    words = numbers.split()
-    if not all(word.isdigit() and len(word) <= 10 for word in words):
-        raise Broken("the server sent a SEARCH answer that makes no sense")
-    return map(_uid, words)
+    end = line.find(b"(")  # behind it: (MODSEQ 917), RFC 7162
+    # One by one: all words of a long answer would take ten times its memory.
+    for found in _WORD.finditer(line, len(b"* SEARCH"), end if end >= 0 else len(line)):
+        word = found[0]
+        if not word.isdigit() or len(word) > 10:
+            raise Broken("the server sent a SEARCH answer that makes no sense")
+        yield _uid(word)
 
 
 def _esearch(line: bytes, tag: bytes) -> UIDSet:
