@@ -7,22 +7,26 @@ the figures.
 
 from __future__ import annotations
 
+import os
 import resource
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from threading import stack_size
 
 from .units import size_text
 
 MIB = 1 << 20
-PROGRAMS = 72 * MIB  # what is mapped from files, the fork server and its companion: no mail makes them grow
-MAIN = 96 * MIB  # of the main process before the first message, and room for what mail servers answer
-STACK = 2 * MIB  # of a thread; with the usual 8, those that wait for a replica set would take more than a message does
+PROGRAMS = 84 * MIB  # what is mapped from files, and the nursery: no mail makes them grow
+MAIN = 128 * MIB  # of the main process before the first message, and room for what mail servers answer
+STACK = 2 * MIB  # of a thread; with the usual 8, those that watch a replica set would take more than a message does
 THREADS = 32  # of the main process, beside one for each worker
 BATCH = 5 * MIB  # on its way to a worker
 VISITS = 4  # accounts that are visited at a time
 ACCOUNT = MIB // 4  # a connection that waits for news, and what is known of its mailboxes
-LEAST = 80 * MIB  # of a worker, so that any single message can be parsed
+LEAST = 104 * MIB  # of a worker, so that any single message can be parsed
+OUT_OF_MEMORY = b"ingestd: out of memory; raise daemon.memory_limit\n"
+FAILED = 1  # the exit code
 
 
 class TooLittle(ValueError):
@@ -56,7 +60,33 @@ class Budget:
         return cls(main, (limit - PROGRAMS - main) // workers)
 
 
-def hold(share: int) -> None:
-    """Hold this process to *share* bytes, for good. Threads that it starts from now on have smaller stacks."""
-    stack_size(STACK)
-    resource.setrlimit(resource.RLIMIT_DATA, (share, share))
+@contextmanager
+def held(share: int) -> Iterator[None]:
+    """Hold this process to *share* bytes during the block, and for good what it starts there, unless that is released.
+
+    Whoever asks for more gets a MemoryError. When a thread ends by one, the process ends at once, as if it was killed:
+    what that thread was for would never be done again. Threads begin within the block, and have smaller stacks.
+    """
+    stack, hook, limits = threading.stack_size(STACK), threading.excepthook, resource.getrlimit(resource.RLIMIT_DATA)
+    threading.excepthook = _ended
+    resource.setrlimit(resource.RLIMIT_DATA, (share, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, limits)
+        threading.excepthook = hook
+        threading.stack_size(stack)
+
+
+def release(pid: int = 0) -> None:
+    """Let the process *pid*, another program that a process of ours has become or started, have what it likes."""
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    with suppress(OSError):  # it is another user's by now, as sudo is: then it has to do with what we have
+        resource.prlimit(pid, resource.RLIMIT_DATA, (most, most))
+
+
+def _ended(thread: threading.ExceptHookArgs) -> None:
+    if issubclass(thread.exc_type, MemoryError):
+        os.write(2, OUT_OF_MEMORY)  # which needs none
+        os._exit(FAILED)
+    threading.__excepthook__(thread)

@@ -225,7 +225,7 @@ class Daemon(Table):
     """The process itself."""
 
     workers: int = Field(default_factory=lambda: min(4, os.cpu_count() or 1), ge=0, le=64)
-    memory_limit: Size = units.size("768MiB")
+    memory_limit: Size = units.size("1GiB")
     spool_dir: Located = Field(default_factory=_spool)
     spool_memory: Annotated[Size, at_least("1MiB")] = units.size("32MiB")
     spool_disk: Annotated[Size, at_least("16MiB")] = units.size("2GiB")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -16,7 +17,7 @@ from .access import Access, secret
 from .breaker import Patience
 from .config import Account, Config
 from .connections import Connections
-from .errors import IngestError, LeaseLost, PutOff, StoreUnavailable
+from .errors import IngestError, LeaseLost, PutOff, StoreUnavailable, Unavailable
 from .fallback import Fallback
 from .governor import Governor
 from .push import Trust
@@ -35,6 +36,7 @@ from .workers import Workers, started
 Document = dict[str, Any]
 
 OPERATION = 20.0  # seconds for what the daemon itself asks of the store, so that it can stop within 30
+TOO_MUCH = "account {}: what its server says does not fit into memory; raise daemon.memory_limit if you trust it"
 FINISHING = 15.0  # seconds for batches that are being stored when we stop
 
 
@@ -104,6 +106,16 @@ class Daemon:
         """
         outcome = Outcome(account.name)
         try:
+            self._visited(account, lease, order, watch, outcome)
+        except MemoryError:
+            outcome.errors.append(Unavailable(TOO_MUCH.format(account.name)))
+        else:
+            return outcome
+        gc.collect()  # what the error held on to, and it lies in circles: others need the room
+        return outcome
+
+    def _visited(self, account: Account, lease: Lease, order: Order, watch: Watch, outcome: Outcome) -> None:
+        try:
             lease.check()
             accounts.check_binding(self.database, account.name, account.host, account.user)
             visit = self.visit(account, lease)  # before the server is asked: it closes the log to a holder before us
@@ -120,7 +132,6 @@ class Daemon:
         except IngestError as error:
             if not self._stopped():  # else it is only our own stop, as seen by what was under way
                 outcome.errors.append(error)
-        return outcome
 
     def _over_imap(self, visit: Visit, order: Order, watch: Watch, outcome: Outcome) -> None:
         account = visit.account

@@ -20,7 +20,7 @@ from typing import Any, Protocol, TypeVar
 
 from pymongo.database import Database
 
-from .budget import hold
+from .budget import held
 from .errors import IngestError, Unavailable
 from .message import Arrival, Message, RawMessage, Receipt
 from .mime.parse import parse, unparsed
@@ -209,8 +209,9 @@ class _Worker:
 
 def _worker(settings: StoreSettings, memory_bytes: int, parse: Parse) -> _Worker:
     """Make this process a worker."""
-    hold(memory_bytes)
-    return _Worker(ExitStack(), settings, partial(_watched, parse))
+    stack = ExitStack()
+    stack.enter_context(held(memory_bytes))
+    return _Worker(stack, settings, partial(_watched, parse))
 
 
 def _watched(parse: Parse, raw: Raw) -> Message:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+import textwrap
 
 import pytest
 
@@ -11,7 +14,7 @@ from ingestd.budget import BATCH, LEAST, MIB, PROGRAMS, STACK, Budget, TooLittle
 
 @pytest.mark.parametrize("workers", [1, 2, 4, 64])
 @pytest.mark.parametrize("accounts", [1, 200, 10_000])
-@pytest.mark.parametrize("limit", [768 * MIB, 1024 * MIB, 16_384 * MIB])
+@pytest.mark.parametrize("limit", [600 * MIB, 1024 * MIB, 16_384 * MIB])
 def test_all_shares_together_stay_within_the_limit(limit: int, workers: int, accounts: int) -> None:
     try:
         budget = Budget.of(limit, workers, 32 * MIB, accounts)
@@ -58,3 +61,58 @@ def test_too_little_is_refused_with_what_would_do(workers: int) -> None:
     Budget.of(least * MIB, workers, 32 * MIB, 200)
     with pytest.raises(TooLittle):
         Budget.of((least - 1) * MIB, workers, 32 * MIB, 200)
+
+
+def held(code: str, share: int = 128 * MIB) -> subprocess.CompletedProcess[str]:
+    """Run *code* in a process that is held to *share* bytes."""
+    code = f"from ingestd.budget import held, release\nwith held({share}):\n" + textwrap.indent(
+        textwrap.dedent(code), "  "
+    )
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_process_that_is_held_gets_a_memory_error_and_goes_on() -> None:
+    done = held("""
+        try:
+            bytearray(200 << 20)
+        except MemoryError:
+            print("no more than", len(bytearray(50 << 20)))
+    """)
+
+    assert (done.returncode, done.stdout) == (0, f"no more than {50 * MIB}\n")
+
+
+def test_threads_of_a_process_that_is_held_take_little_of_it() -> None:
+    done = held("""
+        from threading import Event, Thread
+        over = Event()
+        threads = [Thread(target=over.wait) for _ in range(32)]
+        for thread in threads:
+            thread.start()
+        print("all", len(bytearray(20 << 20)))
+        over.set()
+    """)
+
+    assert (done.returncode, done.stdout) == (0, f"all {20 * MIB}\n")
+
+
+def test_a_thread_that_ends_for_want_of_memory_ends_the_process() -> None:
+    done = held("""
+        from threading import Event, Thread
+        Thread(target=bytearray, args=(200 << 20,)).start()
+        Event().wait()
+    """)
+
+    assert (done.returncode, done.stderr) == (1, "ingestd: out of memory; raise daemon.memory_limit\n")
+
+
+def test_a_process_of_its_own_is_released() -> None:
+    done = held("""
+        import subprocess, sys
+        code = "input(); print(len(bytearray(200 << 20)))"
+        with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE) as other:
+            release(other.pid)
+            other.communicate(b"go on\\n")
+    """)
+
+    assert (done.returncode, done.stdout) == (0, f"{200 * MIB}\n")

@@ -294,9 +294,9 @@ def test_sizes_are_bytes(write: Write) -> None:
 
 
 def test_memory_is_divided_by_what_is_configured(write: Write) -> None:
-    config = load(write(f'{STORE}[daemon]\nworkers = 2\nmemory_limit = "512MiB"\n{ACCOUNT}{IMAP}'))
+    config = load(write(f'{STORE}[daemon]\nworkers = 2\nmemory_limit = "768MiB"\n{ACCOUNT}{IMAP}'))
 
-    assert config.budget() == Budget.of(512 << 20, workers=2, spool=32 << 20, accounts=1)
+    assert config.budget() == Budget.of(768 << 20, workers=2, spool=32 << 20, accounts=1)
     assert config.budget(workers=1).worker > 2 * config.budget().worker
 
 

@@ -1,6 +1,7 @@
 """Secrets by reference: where they are read from, and what is said when they cannot be."""
 
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -138,6 +139,18 @@ def test_a_command_is_not_read_by_a_shell() -> None:
     reference = SecretReference("command", ("echo", "$HOME; `id` > x"))
 
     assert reference.resolve() == "$HOME; `id` > x"
+
+
+def test_a_command_is_not_held_to_the_memory_that_we_may_use() -> None:
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = "resource.getrlimit(resource.RLIMIT_DATA)"
+    reference = python(f"import resource\nwhile {limit}[0] != {limit}[1]:\n  pass\nprint('free')")
+
+    resource.setrlimit(resource.RLIMIT_DATA, (64 << 30, before[1]))
+    try:
+        assert reference.resolve() == "free"
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)
 
 
 def test_a_failing_command_is_named_with_its_exit_code_and_never_its_output() -> None:

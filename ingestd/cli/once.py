@@ -40,6 +40,7 @@ def once(
     Run it again at any time, also after a crash: what is stored is neither fetched nor stored again. On Ctrl-C it
     finishes what is being stored, and ends.
     """
+    from ..budget import held
     from ..service import Signals, once
     from ..visit import Order
 
@@ -47,7 +48,8 @@ def once(
     order = Order(mailbox, _since(since), limit)
     if dry_run:
         return _preview(session, target, order)
-    with Signals().caught() as signals, Watching(session.output) as watch:
+    share = session.config.budget().main
+    with held(share), Signals().caught() as signals, Watching(session.output) as watch:
         outcomes = once(session.config, accounts, order, watch, signals)
     _tell(session.output, outcomes)
     if signals.received:

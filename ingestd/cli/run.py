@@ -18,7 +18,8 @@ def run(session: Session) -> None:
     it on several machines with one store, and each serves its share of the accounts. SIGHUP has it read its
     configuration again.
     """
+    from ..budget import held
     from ..service import Signals, run
 
-    with Signals(reload=True).caught() as signals:
+    with held(session.config.budget().main), Signals(reload=True).caught() as signals:
         run(session.config, signals)

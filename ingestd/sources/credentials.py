@@ -17,6 +17,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Literal
 
+from ..budget import release
 from ..errors import Refused
 
 SIZE_LIMIT = 64 * 1024  # bytes; a file or an output this long is no password
@@ -113,6 +114,7 @@ def _from_command(argv: tuple[str, ...], timeout: float) -> str:
     except (OSError, ValueError) as error:
         raise Refused(f"command {argv[0]}: cannot be run; give its full path and see that it is executable") from error
     with process:
+        release(process.pid)
         try:
             content = _output(process, monotonic() + timeout)
         except TimeoutError:

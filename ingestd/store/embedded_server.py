@@ -35,6 +35,7 @@ from typing import Any
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
+from ..budget import release
 from ..errors import IngestError, Refused, StoreUnavailable
 from .embedded_directory import USER, Directory, Running, sync, try_lock
 
@@ -64,6 +65,7 @@ def main() -> None:
     if os.fork():
         os._exit(0)  # the starter need not wait for us, nor reap us
     os.umask(0o077)
+    release()  # whoever starts us may be held to less than a server needs
     signal.signal(signal.SIGTERM, _leave)
     report = _Report(starting)
     try:

@@ -248,7 +248,7 @@ def test_what_an_anonymised_message_has_lost_is_told(archive: Archive, tmp_path:
 
 
 def test_a_message_that_takes_too_much_memory_is_named(archive: Archive, tmp_path: Path) -> None:
-    text = archive.config.read_text().replace("workers = 0", 'workers = 1\nmemory_limit = "400MiB"')
+    text = archive.config.read_text().replace("workers = 0", 'workers = 1\nmemory_limit = "420MiB"')
     archive.config.write_text(text)
     large, small = archive.store(b"Subject: large\r\n\r\n" + b"words and words\r\n" * (3 << 19), mail(1))
 

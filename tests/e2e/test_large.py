@@ -8,17 +8,12 @@ import os
 import shlex
 import subprocess
 import sys
-from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import sha256
-from pathlib import Path
-
-import psutil
-import pytest
 
 from ingestd.demo.mailbox import Sample
 from tests.e2e.conftest import SECONDS, Site
-from tests.waiting import moments
+from tests.footprint import need_pss, sampled
 
 ATTACHMENT_BYTES = 110_000_000  # about 150 MB of base64
 PSS_LIMIT = 250 << 20
@@ -58,27 +53,7 @@ def digest_of_the_stored(site: Site, digest: str) -> str:
     return summed.stdout.split()[0]
 
 
-def pss(process: psutil.Process) -> int:
-    """Proportional set size: memory that processes share is counted once among them."""
-    try:
-        lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines()
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-    return next((int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:")), 0)
-
-
-def peak_pss(process: subprocess.Popen[str]) -> int:
-    """The most that *process* and its children held together, sampled until it ends."""
-    root, peak = psutil.Process(process.pid), 0
-    for _ in moments(SECONDS):
-        if process.poll() is not None:
-            break
-        with suppress(psutil.NoSuchProcess):  # it may end at any moment
-            peak = max(peak, sum(map(pss, [root, *root.children(recursive=True)])))
-    return peak
-
-
-@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="this system does not tell a PSS")
+@need_pss
 def test_a_message_of_150_mb_passes_in_bounded_memory(site: Site) -> None:
     content = large()
     digest = sha256(content).hexdigest()
@@ -87,12 +62,12 @@ def test_a_message_of_150_mb_passes_in_bounded_memory(site: Site) -> None:
     del content
 
     process = site.start("once", "--json")
-    peak = peak_pss(process)
+    peak = sampled(process, SECONDS)
     out, err = process.communicate(timeout=60)
 
     assert process.returncode == 0, err
     assert '"stored":1' in out
-    assert peak < PSS_LIMIT
+    assert peak.pss < PSS_LIMIT
     assert digest_of_the_stored(site, digest) == digest
     assert list((site.directory / "spool").glob("*.spooled")) == []
 

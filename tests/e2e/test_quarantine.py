@@ -127,7 +127,8 @@ def test_a_long_stretch_of_refused_messages_is_got_over(ward: Ward) -> None:
     ward.server.messages = {uid: mail(uid) for uid in range(1, 61)}
     for uid in range(5, 55):
         ward.server.replies[f"UID FETCH {uid} (UID BODY.PEEK[])"] = refusal
-    ward.config.write_text(ward.config.read_text().replace("workers = 0", "workers = 2"))
+    large = 'spool_memory = "8GiB"\nmemory_limit = "16GiB"'  # since the command runs in the process of the tests
+    ward.config.write_text(ward.config.read_text().replace("workers = 0", f"workers = 2\n{large}"))
 
     codes = [ward.run("once", "-q") for _ in range(3)]
 

@@ -121,7 +121,7 @@ def test_a_large_message_needs_little_memory(old: Site, database: Database[Docum
     old.once()
     database.messages.update_many({"account": "work"}, {"$set": {"parse.version": 0}})
 
-    old.write(daemon='workers = 1\nmemory_limit = "400MiB"', imap=NO_SERVER)
+    old.write(daemon='workers = 1\nmemory_limit = "420MiB"', imap=NO_SERVER)
     summary(old)
 
     assert database.messages.count_documents({"parse.version": 0}) == 0
