@@ -28,6 +28,7 @@ ACCOUNT = """
 name = "{name}"
 every = "{every}"
 select = "all"
+{more}
 [account.imap]
 host = "localhost"
 port = {port}
@@ -42,21 +43,26 @@ class Site:
     directory: Path
     server: Dovecot
     database: Database[Document]
+    uri: str  # of the store
 
-    def account(self, name: str, every: str, port: int | None = None) -> str:
-        """A table of the configuration; *port* is another one than Dovecot's, without TLS."""
+    def account(self, name: str, every: str, port: int | None = None, more: str = "") -> str:
+        """A table of the configuration, with *more* keys; *port* is another one than Dovecot's, without TLS."""
         tls = 'tls = "none"' if port else f'ca_file = "{self.server.ca_file}"'
-        return ACCOUNT.format(name=name, every=every, port=port or self.server.imaps_port, tls=tls)
+        return ACCOUNT.format(name=name, every=every, more=more, port=port or self.server.imaps_port, tls=tls)
+
+    def configured(self, accounts: Sequence[str], store: str = 'uri = "embedded:store"') -> list[str]:
+        """Write the configuration, with *accounts* and another *store* (tables); return how to call ingestd with it."""
+        config = self.directory / "ingestd.toml"
+        config.write_text(f'[store]\n{store}\n[daemon]\nspool_dir = "spool"\n' + "".join(accounts))
+        secret = self.directory / "secret"
+        secret.touch(mode=0o600)
+        secret.write_text(self.server.password)
+        return [sys.executable, "-m", "ingestd", "--config", str(config)]
 
     @contextmanager
     def serving(self, accounts: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
         """Run the daemon for *accounts* (tables) during the block."""
-        config = self.directory / "ingestd.toml"
-        config.write_text('[store]\nuri = "embedded:store"\n[daemon]\nspool_dir = "spool"\n' + "".join(accounts))
-        secret = self.directory / "secret"
-        secret.touch(mode=0o600)
-        secret.write_text(self.server.password)
-        command = [sys.executable, "-m", "ingestd", "--config", str(config), "run"]
+        command = [*self.configured(accounts), "run"]
         with (self.directory / "log").open("wb") as log, subprocess.Popen(command, stderr=log) as process:
             try:
                 yield process
@@ -89,7 +95,7 @@ def site() -> Iterator[Site]:
             embedded(directory / "store", allow_embedded=True) as uri,
             MongoClient[Document](uri, tz_aware=True) as client,
         ):
-            yield Site(directory, server, client.get_default_database())
+            yield Site(directory, server, client.get_default_database(), uri)
 
 
 def until(true: Callable[[], object], seconds: float, pause: float = 0.003) -> float:
