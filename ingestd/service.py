@@ -81,16 +81,28 @@ class Signals:
 
 
 def once(config: Config, accounts: Sequence[Account], order: Order, watch: Watch, signals: Signals) -> list[Outcome]:
-    """Visit each of *accounts* once; return what came of it, of fewer accounts when *signals* received one.
+    """Visit each of *accounts* once, several at a time; return what came of it, in order.
 
-    Raises StoreUnavailable or Refused when nothing can be done without a store or a spool.
+    Of fewer accounts when *signals* received one. Raises StoreUnavailable or Refused when nothing can be done without a
+    store or a spool.
     """
-    with opened(config) as daemon, ThreadPoolExecutor(1, "visits") as thread:
-        visits = thread.submit(lambda: [daemon.serve(each, order, watch) for each in accounts if not signals.received])
-        while not wait([visits], timeout=POLL).done:
+    over = Event()
+    with opened(config) as daemon, ThreadPoolExecutor(FETCHERS, "visits") as threads:
+
+        def visit(account: Account) -> Outcome | None:
+            if signals.received or over.is_set():
+                return None
+            try:
+                return daemon.serve(account, order, watch)
+            except BaseException:
+                over.set()
+                raise
+
+        visits = [threads.submit(visit, account) for account in accounts]
+        while wait(visits, timeout=POLL).not_done:
             if signals.received:
                 daemon.stop()
-        return visits.result()
+        return [outcome for each in visits if (outcome := each.result())]
 
 
 def run(config: Config, signals: Signals) -> None:
@@ -276,11 +288,14 @@ class LogWatch:
     beat: Callable[[], object] = lambda: None
     more: bool = False
 
-    def began(self, account: str, mailbox: str, due: int) -> None:
+    def began(self, mailbox: str, due: int) -> None:
         self.beat()
         self.more = self.more or due >= SLICE
 
-    def advanced(self, messages: int, size_bytes: int) -> None:
+    def advanced(self, mailbox: str, messages: int, size_bytes: int) -> None:
+        self.beat()
+
+    def broke_off(self, mailbox: str) -> None:
         self.beat()
 
     def ended(self, summary: Summary) -> None:
@@ -296,6 +311,7 @@ class LogWatch:
             failed=summary.failed,
             bytes=summary.size_bytes,
             seconds=round(summary.seconds, 2),
+            **({"remaining": summary.remaining} if summary.remaining else {}),
         )
 
 

@@ -36,16 +36,19 @@ log = structlog.get_logger(__name__)
 
 
 class Watch(Protocol):
-    """Whoever wants to see the work go on."""
+    """Whoever wants to see the work go on: passes over several accounts at the same time."""
 
-    def began(self, account: str, mailbox: str, due: int) -> None:
-        """A pass has found *due* messages to bring."""
+    def began(self, mailbox: str, due: int) -> None:
+        """A pass over *mailbox*, such as work/INBOX, has found *due* messages to bring."""
 
-    def advanced(self, messages: int, size_bytes: int) -> None:
+    def advanced(self, mailbox: str, messages: int, size_bytes: int) -> None:
         """So many more of them are done with."""
 
     def ended(self, summary: Summary) -> None:
         """The pass is over."""
+
+    def broke_off(self, mailbox: str) -> None:
+        """It ended by an error, which is told elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,19 +116,13 @@ class Visit:
         """Go through the *steps* of a pass, telling *watch*; *finish* it with its summary."""
         started_at, started = datetime.now(UTC), monotonic()
         summary = Summary(self.account.name, mailbox, after_store(self.account))
-        with closing(steps):
-            for step in steps:
-                if isinstance(step, Plan):
-                    summary.begin(step)
-                    watch.began(self.account.name, mailbox, len(step.due))
-                elif isinstance(step, Told):
-                    summary.tell(step)
-                    log.info("removed", mailbox=summary.name, action=step.action, messages=step.removed)
-                else:
-                    for place in step.replaced:
-                        log.warning("message replaced", place=place.id)
-                    summary.add(step)
-                    watch.advanced(len(step.batch), sum(receipt.size_bytes for receipt in step.receipts))
+        try:
+            with closing(steps):
+                for step in steps:
+                    take_note(step, summary, watch)
+        except BaseException:
+            watch.broke_off(summary.name)
+            raise
         summary.seconds = monotonic() - started
         finish(summary.document(started_at, datetime.now(UTC)))
         watch.ended(summary)
@@ -145,6 +142,21 @@ class Visit:
         if action := after_store(self.account):
             mailbox.check_action(action)
         return mailbox
+
+
+def take_note(step: Plan | Stored | Told, summary: Summary, watch: Watch) -> None:
+    """Count what a pass has done in *summary*, and tell *watch*."""
+    if isinstance(step, Plan):
+        summary.begin(step)
+        watch.began(summary.name, len(step.due))
+    elif isinstance(step, Told):
+        summary.tell(step)
+        log.info("removed", mailbox=summary.name, action=step.action, messages=step.removed)
+    else:
+        for place in step.replaced:
+            log.warning("message replaced", place=place.id)
+        summary.add(step)
+        watch.advanced(summary.name, len(step.batch), sum(receipt.size_bytes for receipt in step.receipts))
 
 
 def unproven(summary: Summary) -> Iterator[Refused]:

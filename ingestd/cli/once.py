@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from datetime import date, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any, Self
@@ -14,11 +13,12 @@ from ..units import duration
 from . import summaries
 from .choice import Target, chosen
 from .command import FINDING, INTERRUPTED, SERVE, Session, command
-from .output import Output, Progress
+from .output import Output
 
 if TYPE_CHECKING:
     from ..summary import Summary
     from ..visit import Order, Outcome
+    from .progress import Progress
 
 Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="At most N messages of each mailbox.")]
 Since = Annotated[
@@ -109,12 +109,12 @@ def _since(text: str | None) -> date | timedelta | None:
 
 
 class Watching:
-    """Shows passes as they go on: a bar on a terminal, now and then a line elsewhere, and a line at the end of each."""
+    """Shows passes as they go on, several at a time, by bars or now and then by lines; and what each came to."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
-        self._stack = ExitStack()
-        self._progress: Progress | None = None
+        self._bars = output.bars()
+        self._passes: dict[str, Progress] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -122,18 +122,21 @@ class Watching:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.close()
+        self._bars.__exit__()
 
-    def began(self, account: str, mailbox: str, due: int) -> None:
-        self._progress = self._stack.enter_context(self._output.progress(f"{account}/{mailbox}", due))
+    def began(self, mailbox: str, due: int) -> None:
+        self._passes[mailbox] = self._bars.begin(mailbox, due)
 
-    def advanced(self, messages: int, size_bytes: int) -> None:
-        if self._progress:
-            self._progress.advance(messages)
+    def advanced(self, mailbox: str, messages: int, size_bytes: int) -> None:
+        self._passes[mailbox].advance(messages)
+
+    def broke_off(self, mailbox: str) -> None:
+        if progress := self._passes.pop(mailbox, None):
+            progress.end()
 
     def ended(self, summary: Summary) -> None:
-        self._stack.close()
-        self._progress = None
+        self.broke_off(summary.name)
         if not self._output.json:
             lines = summaries.seen(summary), *summaries.done(summary), *summaries.removed(summary)
-            self._output.emit(None, "\n".join(lines))
+            with self._bars.hidden():
+                self._output.emit(None, "\n".join(lines))

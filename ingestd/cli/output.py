@@ -11,26 +11,19 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from threading import Lock
-from time import monotonic
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from .. import units
 from ..errors import IngestError
 
 if TYPE_CHECKING:  # rich takes a while to load, and most of what scripts ask for never needs it
-    from rich.progress import Progress as Bar
-    from rich.progress import TaskID
     from rich.table import Table
 
-Unit = Literal["messages", "blobs", "bytes"]
+    from .progress import Bars, Progress, Unit
 
-PATIENCE = 2.0  # seconds before progress is worth showing
-INTERVAL = 10.0  # seconds between lines of progress where there is no terminal
 WIDE = 1000  # columns of a table that nobody's screen limits
 
 # Controls, and the marks that turn text around (RFC 9839 advises against both in what people read).
@@ -75,11 +68,17 @@ class Output:
         for line in text.splitlines():
             say(f"ingestd: {plain(line)}")
 
+    def bars(self, unit: Unit = "messages") -> Bars:
+        """What shows how far things have come that are under way together; nothing when silence was asked for."""
+        from .progress import Bars
+
+        return Bars(unit, shown=not self.quiet, terminal=sys.stderr.isatty())
+
     @contextmanager
     def progress(self, doing: str, total: int | None = None, unit: Unit = "messages") -> Iterator[Progress]:
         """Show how far the block has come, once it takes longer than two seconds: a bar, or now and then a line."""
-        with Progress(doing, total, unit, shown=not self.quiet, terminal=sys.stderr.isatty()) as progress:
-            yield progress
+        with self.bars(unit) as bars:
+            yield bars.begin(doing, total)
 
     def write(self, pieces: Iterable[bytes]) -> None:
         """Write bytes as they are."""
@@ -204,67 +203,6 @@ def _json(value: object) -> Any:
 
 def _unicode(stream: Any) -> bool:
     return (stream.encoding or "").lower().replace("-", "") == "utf8"
-
-
-@dataclass(slots=True)
-class Progress:
-    """How far something has come. `advance` may be called from any thread, and as often as you like."""
-
-    doing: str
-    total: int | None
-    unit: Unit
-    shown: bool
-    terminal: bool
-    done: int = 0
-    _next: float = field(default_factory=lambda: monotonic() + PATIENCE)
-    _bar: Bar | None = None
-    _task: TaskID | None = None
-    _lock: Lock = field(default_factory=Lock)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bar:
-            self._bar.stop()
-
-    def advance(self, count: int = 1) -> None:
-        with self._lock:
-            self.done += count
-            if self._bar and self._task is not None:
-                self._bar.advance(self._task, count)
-            elif self.shown and monotonic() >= self._next:
-                self._show()
-
-    def _show(self) -> None:
-        if self.terminal:
-            self._start_bar()
-            return
-        self._next = monotonic() + INTERVAL
-        say(f"{plain(self.doing)}: {self._so_far()}")
-
-    def _start_bar(self) -> None:
-        from rich import progress
-        from rich.console import Console
-
-        amount = progress.DownloadColumn(binary_units=True) if self.unit == "bytes" else progress.MofNCompleteColumn()
-        columns = (
-            progress.TextColumn("{task.description}"),
-            progress.BarColumn(),
-            amount,
-            progress.TimeRemainingColumn(),
-        )
-        # stdout is left alone: a bar must not get between data.
-        self._bar = progress.Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False)
-        self._task = self._bar.add_task(plain(self.doing), total=self.total, completed=self.done)
-        self._bar.start()
-
-    def _so_far(self) -> str:
-        amount = units.size_text if self.unit == "bytes" else "{:,}".format
-        of = "" if self.total is None else f" of {amount(self.total)}"
-        return f"{amount(self.done)}{of}{'' if self.unit == 'bytes' else f' {self.unit}'}"
 
 
 def colour_allowed(environment: Mapping[str, str] = os.environ) -> bool:

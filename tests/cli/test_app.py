@@ -387,7 +387,7 @@ def test_progress_of_what_is_quick_is_not_shown(capsys: pytest.CaptureFixture[st
 def test_progress_is_a_line_now_and_then_without_a_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(output, "PATIENCE", 0)
+    monkeypatch.setattr("ingestd.cli.progress.PATIENCE", 0)
 
     with Output().progress("Fetching", total=18420) as progress:
         progress.advance(1200)
@@ -398,7 +398,7 @@ def test_progress_is_a_line_now_and_then_without_a_terminal(
 
 
 def test_progress_is_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(output, "PATIENCE", 0)
+    monkeypatch.setattr("ingestd.cli.progress.PATIENCE", 0)
     monkeypatch.setenv("TERM", "xterm")
     ours, theirs = pty.openpty()
     with os.fdopen(ours, "rb", buffering=0) as screen, os.fdopen(theirs, "w") as terminal:

@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 from hashlib import sha256
+from threading import Barrier
 
 import pytest
 
@@ -15,6 +16,7 @@ from ingestd.daemon import reading
 from ingestd.demo.mailbox import Sample, messages
 from tests.e2e.conftest import Site, on_the_wire
 from tests.fakes import NOON
+from tests.imap_script import ImapScript
 
 COUNT = 2000
 
@@ -50,6 +52,22 @@ def test_two_thousand_messages_are_stored_each_once_and_come_back_byte_for_byte(
     client.select_folder("INBOX", readonly=True)
     assert len(client.search("UNSEEN")) == unread
     client.logout()
+
+
+def test_accounts_are_visited_several_at_a_time_and_told_in_order(site: Site) -> None:
+    everybody = Barrier(4, timeout=20)
+    with ImapScript({1: b"Subject: one\r\n\r\nhello\r\n"}) as server:
+        server.replies["EXAMINE"] = lambda turn: (everybody.wait(), turn.default())[1]
+        names = ["a", "b", "c", "d"]
+        site.write(imap=f'port = {server.port}\ntls = "none"')
+        store, _, table = site.config.read_text().partition("[[account]]")
+        site.config.write_text(store + "".join("[[account]]" + table.replace('"work"', f'"{name}"') for name in names))
+
+        done = site.run("once", "--json")
+
+    assert done.returncode == 0, done.stderr
+    accounts = json.loads(done.stdout)["accounts"]
+    assert [(each["account"], each["mailboxes"][0]["on_server"]) for each in accounts] == [(name, 1) for name in names]
 
 
 def test_text_that_no_mail_program_shows_is_shown(site: Site) -> None:
