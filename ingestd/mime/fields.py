@@ -29,13 +29,14 @@ _LIST_ID = re.compile(r"<([^<>]*)>\s*$")
 class Fields:
     """Reads the fields of one header block. `defects` and `limits` grow as it does."""
 
-    __slots__ = ("_all", "_room", "_values", "defects", "limits")
+    __slots__ = ("_all", "_room", "_texts", "_values", "defects", "limits")
 
     def __init__(self, block: Block) -> None:
         self.defects: set[str] = set()
         self.limits: set[str] = set()
         self._all = block.fields
         self._room = ADDRESSES
+        self._texts: dict[bytes, str] = {}
         self._values: dict[bytes, list[bytes]] = {}
         for name, value in block.fields:
             self._values.setdefault(name.lower(), []).append(value)
@@ -50,14 +51,20 @@ class Fields:
     def text(self, name: str) -> str | None:
         """The topmost *name*, decoded, on one line."""
         values = self.values(name)
-        return header_text(values[0]) if values else None
+        return self._text(values[0]) if values else None
 
     def token(self, name: str) -> str:
         """The first word of the topmost *name*, lower-case, "" when there is none."""
         return (self.text(name) or "").partition(";")[0].strip().lower()
 
     def all(self) -> tuple[Header, ...]:
-        return tuple(Header(_name(name), header_text(value)) for name, value in self._all)
+        return tuple(Header(_name(name), self._text(value)) for name, value in self._all)
+
+    def _text(self, value: bytes) -> str:
+        """*value* decoded, which is done once."""
+        if value not in self._texts:
+            self._texts[value] = header_text(value)
+        return self._texts[value]
 
     def addresses(self, name: str) -> tuple[Address, ...]:
         """The addresses of every occurrence of *name*, in order, each once."""
@@ -113,7 +120,7 @@ class Fields:
         """(authserv-id, method, result) of SPF, DKIM, DMARC and ARC, as the headers claim them (RFC 8601)."""
         found: dict[tuple[str, str, str], None] = {}
         for value in self.values("authentication-results"):
-            text = _COMMENT.sub(" ", header_text(value))
+            text = _COMMENT.sub(" ", self._text(value))
             server = text.partition(";")[0].strip()
             if "=" in server:  # some leave out who says so
                 server, text = "", f";{text}"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from .charsets import decode
 from .clean import one_line
@@ -11,6 +13,7 @@ from .words import header_text
 
 PARAMETERS = 500
 VALUE_BYTES = 16 * 1024
+SHORT = 100  # bytes; a longer value is hardly met again
 _FOLD = re.compile(rb"\r?\n(?=[ \t])")
 _MAIN = re.compile(rb"[^\s;]*")
 _PARAMETER = re.compile(rb';\s*([^\s=;"]+)\s*=\s*("(?:[^"\\]|\\.)*"?|[^;]*)', re.DOTALL)
@@ -25,7 +28,7 @@ class Structured:
     """The main value, lower-case, and the parameters by lower-case name: bytes as sent, or str where RFC 2231 says."""
 
     main: str
-    parameters: dict[str, bytes | str] = field(default_factory=dict)
+    parameters: Mapping[str, bytes | str] = field(default_factory=dict)
     limits: tuple[str, ...] = ()
 
     def text(self, name: str) -> str | None:
@@ -41,6 +44,10 @@ class Structured:
 
 def structured(value: bytes) -> Structured:
     """Read a structured header value as leniently as mail needs it."""
+    return _remembered(value) if len(value) <= SHORT else _read(value)
+
+
+def _read(value: bytes) -> Structured:
     value = _FOLD.sub(b"", value[:VALUE_BYTES]).strip()
     match = _MAIN.match(value)
     main = one_line(match.group().lower().decode("ascii", "replace")) if match else ""
@@ -61,6 +68,9 @@ def structured(value: bytes) -> Structured:
             plain.setdefault(_name(name), text)
     # RFC 2231 values win over plain ones of the same name: they are the ones with a charset (RFC 6266, 4.3).
     return Structured(main, plain | {name: _joined(pieces) for name, pieces in continued.items()}, limits)
+
+
+_remembered = lru_cache(maxsize=1024)(_read)  # most are of a few programs, and the same
 
 
 def _name(name: bytes) -> str:

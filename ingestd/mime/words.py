@@ -27,7 +27,8 @@ def unfolded(value: bytes) -> str:
     """The value on one line, raw 8-bit bytes decoded, encoded words left as they are."""
     if b"\n" in value:
         value = value.replace(b"\r\n", b"").replace(b"\n", b"").replace(b"\t", b" ")
-    return eight_bit(value.strip())
+    value = value.strip()
+    return value.decode("ascii") if value.isascii() and b"\x1b" not in value else eight_bit(value)
 
 
 def words_decoded(text: str) -> str:
