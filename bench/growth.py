@@ -95,8 +95,10 @@ class Bench:
             mailbox = f"Round{number}"
             self._deliver(mailbox, SEEDS + number * each, each)
             with self.database() as empty:
+                turns = [(0, empty), *self.names.items()]
+                first = number % len(turns)  # each is the first one of a round in its turn
                 for what in ("new mail", "poll"):
-                    for size, name in {0: empty, **self.names}.items():
+                    for size, name in turns[first:] + turns[:first]:
                         yield self.passed(what, size, name, mailbox)
 
     def known(self, first: int, count: int, rounds: int) -> Iterator[Pass]:
@@ -112,8 +114,12 @@ class Bench:
 
     def asked(self, first: int, count: int) -> Iterator[Question]:
         """What the store is asked for new mail and for a poll, and how long it takes over that."""
+        port = stores.local_port(self.uri)
+        if port is None or not stores.is_plain(self.uri):
+            say("what the store is asked is not told: it is on another machine, or by TLS")
+            return
         self._deliver("Asked", first, count)
-        with self.database() as empty, Relay(stores.port(self.uri)) as relay:
+        with self.database() as empty, Relay(port) as relay:
             for what in ("new mail", "poll"):
                 for size, name in {0: empty, **self.names}.items():
                     relay.asked.clear()
@@ -132,7 +138,7 @@ class Bench:
         with self._place() as place:
             config = configured(Task(self.server, USER, place, database), self.uri, port, ["*"])
             command = [sys.executable, "-m", "ingestd", "--config", str(config), *ONCE, f"work/{mailbox}"]
-            with Server.listening(stores.port(self.uri)).spending() as store:
+            with Server.listening(stores.local_port(self.uri)).spending() as store:
                 spent = cost(command, self.directory / "log")
         said = (self.directory / "log").read_text(errors="replace")
         if spent.code:
@@ -182,8 +188,9 @@ def main(words: Sequence[str]) -> int:
     with ExitStack() as stack:
         bench = stack.enter_context(made(options.sizes, Path(options.directory)))
         say(f"store: {stores.described(bench.uri)}")
+        about = machine(stores.described(bench.uri))
         bench.fill()
-        found = measured(bench, options.rounds, options.each, options.known)
+        found = {"machine": about, **measured(bench, options.rounds, options.each, options.known)}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(found, indent=1) + "\n")
     print(growth_tables.passes(found["passes"]))
@@ -196,7 +203,6 @@ def measured(bench: Bench, rounds: int, each: int, known: int) -> dict[str, Any]
     passes = [*bench.rounds(rounds, each), *bench.known(after, known, rounds)]
     questions = bench.asked(after + known, each)
     return {
-        "machine": machine(stores.described(bench.uri)),
         "passes": list(map(asdict, passes)),
         "asked": list(map(asdict, questions)),
         "stored": {size: sizes(bench.client, name) for size, name in bench.names.items()},
@@ -245,7 +251,10 @@ def _options() -> argparse.ArgumentParser:
 
 
 def _sizes(text: str) -> list[int]:
-    return [int(each) for each in text.split(",") if int(each)]
+    sizes = sorted({int(each) for each in text.split(",")})
+    if sizes[0] < 1:
+        raise argparse.ArgumentTypeError("an empty store is measured anyway; name some that hold mail")
+    return sizes
 
 
 if __name__ == "__main__":

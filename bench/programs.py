@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from bench import stores
 from bench.discard import Discard
@@ -21,6 +21,7 @@ from ingestd.demo.dovecot import Dovecot
 
 PEERS = Path(__file__).parent / "peers"
 WORKERS = 2
+RELAYED = "&directConnection=true&serverMonitoringMode=poll"  # see bench.relay
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Program:
 
     def store(self) -> Server:
         """The store that it writes to."""
-        return Server.listening(self.store_port) if self.store_port else Server(None)
+        return Server.listening(self.store_port)
 
 
 def programs(real: str, behind: str, discarding: Discard) -> list[Program]:
@@ -58,7 +59,9 @@ def programs(real: str, behind: str, discarding: Discard) -> list[Program]:
             lambda task: ingestd(task, behind, discarding.port),
             lambda _: Kept("SHA-256", discarding.taken()),
         ),
-        Program("ingestd", lambda task: ingestd(task, real), lambda task: _in_database(task, real), stores.port(real)),
+        Program(
+            "ingestd", lambda task: ingestd(task, real), lambda task: _in_database(task, real), stores.local_port(real)
+        ),
     ]
     if shutil.which("mbsync"):
         found.append(Program("mbsync, fsync", lambda task: _mbsync(task, "yes"), _in_maildir))
@@ -82,8 +85,8 @@ def configured(task: Task, uri: str, port: int | None = None, mailboxes: Sequenc
     """Write a configuration. Through *port*, if that is given, to whatever answers there for the store."""
     store = urlsplit(uri)
     host = f"127.0.0.1:{port}" if port else store.netloc.rpartition("@")[2]
-    options = store.query + ("&directConnection=true" if port else "")
-    for name, secret in (("store", store.password or ""), ("mail", task.server.password)):
+    options = store.query + (RELAYED if port else "")
+    for name, secret in (("store", unquote(store.password or "")), ("mail", task.server.password)):
         path = task.directory / name
         path.touch(mode=0o600)
         path.write_text(secret)

@@ -25,8 +25,8 @@ class Server:
         return cls(psutil.Process(int((dovecot.directory / "run" / "master.pid").read_text())))
 
     @classmethod
-    def listening(cls, port: int) -> Server:
-        """Whoever listens on *port* of this machine."""
+    def listening(cls, port: int | None) -> Server:
+        """Whoever listens on *port* of this machine; nobody where there is none."""
         return cls(next(map(psutil.Process, _listeners(port)), None))
 
     @contextmanager
@@ -65,7 +65,7 @@ def _times(process: psutil.Process) -> float:
     return 0.0
 
 
-def _listeners(port: int) -> Iterator[int]:
+def _listeners(port: int | None) -> Iterator[int]:
     for each in psutil.net_connections("tcp"):
         if each.status == psutil.CONN_LISTEN and each.laddr.port == port and each.pid:
             yield each.pid

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from pymongo import MongoClient
 
 from ingestd.store.embedded import embedded
 
 NAMED = "INGESTD_BENCH_MONGODB_URI"
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @contextmanager
@@ -33,10 +35,26 @@ def client(uri: str) -> Iterator[MongoClient[dict[str, Any]]]:
 
 def port(uri: str) -> int:
     """Where the server listens, or, of several, the one that takes writes."""
+    return _address(uri)[1]
+
+
+def local_port(uri: str) -> int | None:
+    """The same, if that is on this machine."""
+    host, port = _address(uri)
+    return port if host in LOOPBACK else None
+
+
+def is_plain(uri: str) -> bool:
+    """Whether what is said to the server can be listened to on the way."""
+    options = {name.lower(): value for name, value in parse_qsl(urlsplit(uri).query)}
+    return not uri.startswith("mongodb+srv") and "true" not in (options.get("tls"), options.get("ssl"))
+
+
+def _address(uri: str) -> tuple[str, int]:
     with client(uri) as made:
         made.admin.command("ping")
         assert made.address is not None
-        return made.address[1]
+        return made.address
 
 
 def described(uri: str) -> str:
