@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from threading import Event, Thread
-from types import FrameType
+from threading import Thread
 
 import structlog
 
@@ -28,81 +25,19 @@ from .push import SLICE, Push
 from .quiet import quiet_for
 from .reload import Changes, reread
 from .scheduler import Queue, Regularly, Schedule, scheduled
+from .signals import POLL, Signals
 from .store.leases import Lease
 from .summary import Summary
 from .systemd import Notifier
-from .visit import Order, Outcome, Watch
+from .visit import Outcome
 from .watcher import Reserve, Watcher, delay
 
 FETCHERS = VISITS  # accounts visited at a time
 DOUBTFUL = FETCHERS // 2  # of them, those of one server that did not answer the last time
 LATER = timedelta(seconds=2)  # until it is tried again whether another of those may be visited
 NOTIFY = 30.0  # seconds between two words to systemd
-POLL = 0.2  # seconds between looks at whether a signal came
 
 log = structlog.get_logger(__name__)
-
-
-class Signals:
-    """Remembers that SIGTERM or SIGINT came. Its handler takes no lock, so it can interrupt anything."""
-
-    def __init__(self, *, reload: bool = False) -> None:
-        """With *reload*, SIGHUP is remembered, too; else it does what it does."""
-        self.received: int | None = None
-        self.reload = False
-        self._numbers = (signal.SIGTERM, signal.SIGINT, *([signal.SIGHUP] if reload else []))
-
-    @contextmanager
-    def caught(self) -> Iterator[Signals]:
-        before = {number: signal.signal(number, self._note) for number in self._numbers}
-        try:
-            yield self
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    @property
-    def name(self) -> str | None:
-        """What it was, such as "SIGTERM"."""
-        return None if self.received is None else signal.Signals(self.received).name
-
-    def wait(self, seconds: float = float("inf")) -> None:
-        """Return when a signal came, or after *seconds*."""
-        never = Event()
-        while self.received is None and not self.reload and seconds > 0:
-            never.wait(min(POLL, seconds))
-            seconds -= POLL
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGHUP:
-            self.reload = True
-        else:
-            self.received = number
-
-
-def once(config: Config, accounts: Sequence[Account], order: Order, watch: Watch, signals: Signals) -> list[Outcome]:
-    """Visit each of *accounts* once, several at a time; return what came of it, in order.
-
-    Of fewer accounts when *signals* received one. Raises StoreUnavailable or Refused when nothing can be done without a
-    store or a spool.
-    """
-    over = Event()
-    with opened(config) as daemon, ThreadPoolExecutor(FETCHERS, "visits") as threads:
-
-        def visit(account: Account) -> Outcome | None:
-            if signals.received or over.is_set():
-                return None
-            try:
-                return daemon.serve(account, order, watch)
-            except BaseException:
-                over.set()
-                raise
-
-        visits = [threads.submit(visit, account) for account in accounts]
-        while wait(visits, timeout=POLL).not_done:
-            if signals.received:
-                daemon.stop()
-        return [outcome for each in visits if (outcome := each.result())]
 
 
 def run(config: Config, signals: Signals) -> None:

@@ -16,7 +16,7 @@ MODULES = sorted(ROOT.rglob("*.py"))
 # From the bottom up; a station may import what stands below it.
 LAYERS = (
     {"throttle"},
-    {"errors", "uidset", "raw", "units", "systemd", "steps", "pulse", "breaker", "quiet", "cron", "nursery"},
+    {"errors", "uidset", "raw", "units", "systemd", "steps", "pulse", "breaker", "quiet", "cron", "nursery", "signals"},
     {"message", "caps", "budget"},
     {"config_file", "config_edit"},
     {"config_values"},
@@ -33,7 +33,7 @@ LAYERS = (
     {"push", "reload"},
     {"daemon"},
     {"postman"},
-    {"service", "check", "audit"},
+    {"service", "once", "check", "audit"},
     {"demo"},
     {"cli"},
     {"__main__"},

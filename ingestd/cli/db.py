@@ -18,7 +18,7 @@ def db(session: Session) -> None:
     an embedded store holds its password; that of a MongoDB is the configured one, to which you add yours.
     """
     from ..daemon import store
-    from ..service import Signals
+    from ..signals import Signals
 
     with Signals().caught() as signals, store(session.config) as settings:
         session.output.emit({"uri": settings.uri}, settings.uri)

@@ -41,7 +41,8 @@ def once(
     finishes what is being stored, and ends.
     """
     from ..budget import held
-    from ..service import Signals, once
+    from ..once import once
+    from ..signals import Signals
     from ..visit import Order
 
     accounts, mailbox = chosen(session.config, target)

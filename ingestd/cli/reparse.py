@@ -82,7 +82,7 @@ def _reparse(session: Session, account: str | None, selected: Document, limit: i
     """Do it, and return whether a signal ended it early."""
     from ..archive import reparse as archive
     from ..daemon import store
-    from ..service import Signals
+    from ..signals import Signals
     from ..store.database import connected, ping
     from ..workers import started
 

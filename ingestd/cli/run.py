@@ -19,7 +19,8 @@ def run(session: Session) -> None:
     configuration again.
     """
     from ..budget import held
-    from ..service import Signals, run
+    from ..service import run
+    from ..signals import Signals
 
     with held(session.config.budget().main), Signals(reload=True).caught() as signals:
         run(session.config, signals)

@@ -14,7 +14,7 @@ from .command import FINDING, INTERRUPTED, KEEP, Session, command
 if TYPE_CHECKING:
     from pymongo.database import Database
 
-    from ..service import Signals
+    from ..signals import Signals
     from ..store.sweep import Swept
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted; change nothing.")]
@@ -30,7 +30,7 @@ def sweep(session: Session, dry_run: DryRun = False) -> int | None:
     `ingestd run` does it once a day. Only one process does it at a time; interrupted, the next one goes on from there.
     """
     from ..daemon import reading
-    from ..service import Signals
+    from ..signals import Signals
     from ..store.sweep import Swept, count
 
     with reading(session.config) as database, Signals().caught() as signals, ExitStack() as stack:

@@ -186,7 +186,7 @@ class Check:
         """Read all messages and blobs again, or the sample, until it is done or a signal comes."""
         from ..archive import rereading
         from ..archive.bookmark import Bookmark, Progress
-        from ..service import Signals
+        from ..signals import Signals
 
         bookmark = Bookmark(wanted.resume)
         progress = bookmark.read(wanted.asked)

@@ -16,7 +16,8 @@ from pymongo.database import Database
 
 from ingestd import push
 from ingestd.config import load
-from ingestd.service import Signals, run
+from ingestd.service import run
+from ingestd.signals import Signals
 from ingestd.sources import imap_idle
 from tests.fakes import mail
 from tests.faults.conftest import Trial
