@@ -20,6 +20,7 @@ LAYERS = (
     {"message", "caps", "budget"},
     {"config_file", "config_edit"},
     {"config_values"},
+    {"config_tables"},
     {"mime", "spool", "config", "logs"},
     {"sources", "store"},
     {"candidates", "flags", "reconcile", "acknowledge"},
@@ -54,7 +55,7 @@ HOMES = {
     "pybase64": {"mime"},
     "apscheduler": {"scheduler", "cron"},
     "prometheus_client": {"metrics"},
-    "pydantic": {"config", "config_file", "config_values"},
+    "pydantic": {"config", "config_file", "config_tables", "config_values"},
     "typer": {"cli"},
     "rich": {"cli"},
 }
