@@ -27,6 +27,7 @@ from .raw import Content, InMemory, OnDisk
 from .steps import step
 
 IN_MEMORY = 1 << 20  # bytes; a larger message goes to a file
+AHEAD = 5000  # messages of a lane that wait; what is known of each takes memory, too, with bytes or without
 SUFFIX = ".spooled"  # of our files, so that nobody else's are emptied away
 ANOTHERS_END = 1.0  # seconds that whoever has the directory is given to end
 LINGER = 1.0  # seconds a batch waits for more before it goes as it is
@@ -217,6 +218,7 @@ class Lane:
                 with self._changed:
                     self._waiting.append(arrival)
                     self._changed.notify_all()
+                    self._changed.wait_for(lambda: self.ended or len(self._waiting) < AHEAD)
                     if self.ended:
                         return
         except Closed:
@@ -242,6 +244,8 @@ class Lane:
                     break
                 batch.append(self._waiting.popleft())
             self._taken += len(batch)
+            if batch:
+                self._changed.notify_all()
             return batch
 
     @property
@@ -272,6 +276,8 @@ class Closed(Exception):
 class Writer:
     """Where the bytes of one message go as they arrive: to memory, or to a file from 1 MiB on.
 
+    A smaller one that is larger than announced goes to a file, too, when the memory is spent.
+
     End it with `keep` or `discard`; until then the reservation stands.
     """
 
@@ -289,7 +295,7 @@ class Writer:
         self.size_bytes += len(piece)
         self._lane._spool.moved_at = monotonic()
         step("literal")
-        if self._file is None and self.size_bytes <= IN_MEMORY:
+        if self._file is None and self.size_bytes <= IN_MEMORY and self._fits():
             self._charge(self.size_bytes, 0)
             self._pieces.append(bytes(piece))
             return
@@ -325,6 +331,11 @@ class Writer:
             os.close(self._file)
             self._path.unlink(missing_ok=True)
         self._lane._give_back(self._memory, self._disk)
+
+    def _fits(self) -> bool:
+        """Whether there is room in memory for what was not announced."""
+        spool, more = self._lane._spool, self.size_bytes - self._memory
+        return more <= 0 or spool.used.memory + more <= spool.memory_bytes
 
     def _charge(self, memory: int, disk: int) -> None:
         """Have what the message takes counted, when it is larger than was announced."""
