@@ -52,7 +52,7 @@ class Budget:
         main = MAIN + threads * STACK + workers * (STACK + BATCH) + spool + connections * ACCOUNT
         needed = PROGRAMS + main + max(workers, 1) * LEAST
         if limit < needed:
-            what = f"{workers} workers, {size_text(spool)} of spool_memory and {accounts:,} accounts"
+            what = f"workers = {workers}, {size_text(spool)} of spool_memory and {accounts:,} account(s)"
             least = f"{-(-needed // MIB)}MiB"
             raise TooLittle(f'{size_text(limit)} is too little for {what}; write "{least}" or more, or fewer workers')
         if not workers:

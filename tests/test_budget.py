@@ -52,7 +52,7 @@ def test_without_workers_the_main_process_has_it_all() -> None:
 
 @pytest.mark.parametrize("workers", [0, 1, 2, 64])
 def test_too_little_is_refused_with_what_would_do(workers: int) -> None:
-    with pytest.raises(TooLittle, match=rf"^64.0 MiB is too little for {workers} workers, .* and 200 accounts") as told:
+    with pytest.raises(TooLittle, match=rf"^64.0 MiB is too little for workers = {workers}, .* and 200 acc") as told:
         Budget.of(64 * MIB, workers, 32 * MIB, 200)
 
     written = re.search(r'write "(\d+)MiB" or more', str(told.value))

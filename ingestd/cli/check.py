@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from ..errors import StoreUnavailable
+from ..units import size_text
 from . import summaries
 from .choice import Target, chosen
 from .command import FINDING, START, STORE_UNAVAILABLE, Session, command
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
     from ..check import Finding
+    from ..config import Config
 
 
 def register(app: typer.Typer) -> None:
@@ -40,7 +43,11 @@ def check(session: Session, target: Target = None) -> int | None:
         access = Access(session.config, database, governor)
         findings = [examine(access, account, Order(mailbox)) for account in accounts]
     session.output.emit(
-        {"store": {"error": trouble}, "accounts": [_data(finding) for finding in findings]},
+        {
+            "store": {"error": trouble},
+            "memory": asdict(session.config.budget()),
+            "accounts": [_data(finding) for finding in findings],
+        },
         lambda: "\n".join(_lines(session, findings, trouble)),
     )
     for error in filter(None, [trouble, *(str(error) for finding in findings for error in finding.errors)]):
@@ -74,11 +81,19 @@ def _lines(session: Session, findings: list[Finding], trouble: str | None) -> It
     config = session.config
     yield f"{config.file}: {len(config.accounts):,} account{'s' if len(config.accounts) != 1 else ''}"
     yield f"store {config.store.uri}: {'not available' if trouble else 'answers'}"
+    yield _memory(config)
     if config.store.exposed:
         yield 'warning: store.tls = "none": all mail travels to the database where others can read it'
     for finding in findings:
         yield ""
         yield from _account(finding)
+
+
+def _memory(config: Config) -> str:
+    """How it is divided."""
+    daemon, budget = config.daemon, config.budget()
+    worker = f", {size_text(budget.worker)} for each worker" if daemon.workers else ""
+    return f"memory: {size_text(daemon.memory_limit)} at most; {size_text(budget.main)} for the main process{worker}"
 
 
 def _account(finding: Finding) -> Iterator[str]:

@@ -137,7 +137,7 @@ def test_memory_that_is_too_little_is_refused_with_what_would_do(write: Write) -
 
     said = mistake(write(text))
 
-    assert said.startswith("[daemon] memory_limit: 256.0 MiB is too little for 4 workers, 32.0 MiB of spool_memory and")
+    assert said.startswith("[daemon] memory_limit: 256.0 MiB is too little for workers = 4, 32.0 MiB of spool_memory")
     least = said.partition('write "')[2].partition('"')[0]
     assert load(write(text.replace("256MiB", least))).daemon.workers == 4
 

@@ -161,6 +161,7 @@ def test_check_says_what_it_found_and_changes_nothing(two: Site) -> None:
     assert "IMAP4REV1" in done.stdout
     assert "5 selected" in done.stdout
     assert 'select = "all"' in done.stdout
+    assert "memory: 1.0 GiB at most; " in done.stdout
     assert state["places"] == set()
 
 
