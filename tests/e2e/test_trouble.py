@@ -191,7 +191,7 @@ def test_ctrl_c_finishes_what_is_being_stored(two: Site) -> None:
     two.select = "all"
     two.write()
     process = two.start("once")
-    until(lambda: len(psutil.Process(process.pid).children()) >= 2)
+    until(lambda: len(psutil.Process(process.pid).children(recursive=True)) >= 2)
 
     process.send_signal(2)
     process.communicate(timeout=60)
