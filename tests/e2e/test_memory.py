@@ -6,6 +6,7 @@ import base64
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from pymongo.database import Database
@@ -17,6 +18,7 @@ from tests.fakes import mail
 from tests.footprint import need_pss, sampled
 from tests.imap_script import ImapScript, Turn
 from tests.mime.test_hostile import HOSTILE, MIXED, file
+from tests.waiting import until
 
 Document = dict[str, Any]
 
@@ -65,8 +67,9 @@ def test_no_mail_makes_all_processes_take_more_than_they_may(site: Site, databas
     assert {each["parse"]["status"] for each in database.messages.find({}, {"parse.status": 1})} == {"ok", "partial"}
 
 
-def endless(turn: Turn) -> None:
-    """Find every other of millions of messages."""
+def endless(turn: Turn, database: Database[Document]) -> None:
+    """Find every other of millions of messages, once the others have theirs."""
+    until(lambda: database.messages.count_documents({}))
     turn.send(b"* SEARCH " + b" ".join(b"%d" % uid for uid in range(1, 4_000_000, 2)))
     turn.send(b"%t OK done")
 
@@ -80,7 +83,7 @@ def enormous(turn: Turn) -> None:
 def test_a_server_that_says_more_than_fits_fails_alone(site: Site, database: Database[Document]) -> None:
     site.deliver([Sample(mail(1), datetime.now(UTC), ())])
     with ImapScript({1: mail(2)}) as server:
-        server.replies |= {"UID SEARCH": endless, "EXAMINE": enormous}
+        server.replies |= {"UID SEARCH": partial(endless, database=database), "EXAMINE": enormous}
         site.write(daemon=DAEMON)
         others = site.config.read_text().partition("[[account]]")
         table = f'[[account]]\nname = "a"\n[account.imap]\nhost = "127.0.0.1"\nport = {server.port}\ntls = "none"\n'
