@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from multiprocessing.connection import Connection
+from pathlib import Path
 from select import POLLIN, poll
 from typing import Any, NoReturn
 
@@ -30,6 +31,7 @@ ANSWERS = 30.0  # seconds; a nursery that takes longer is given up
 WORDS = 64 * 1024  # bytes of what a nursery is told at its beginning
 PROGRAM = "from ingestd.nursery import main; main()"
 OFTEN = 2_000, 10, 10  # objects between two searches for garbage, as in any process: there is little to be searched
+STANDARD_ERROR = 2
 NUMBER = struct.Struct("=i")
 
 Life = Callable[[Connection], Any]
@@ -157,8 +159,10 @@ def _begin(server: socket.socket, life: Life) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for that one
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
-    os.closerange(3, server.fileno())
-    os.closerange(server.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
+    for descriptor in [int(each.name) for each in Path("/proc/self/fd").iterdir()]:
+        if descriptor > STANDARD_ERROR and descriptor != server.fileno():
+            with suppress(OSError):  # the directory that was read is closed already
+                os.close(descriptor)
     gc.freeze()  # a search for garbage writes to all that it looks at, and what is written to is not shared any more
     gc.set_threshold(*OFTEN)
     while _served(server, life):
