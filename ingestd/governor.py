@@ -63,6 +63,7 @@ class Meter:
     asked: bool = False
     _caps: Caps = field(default_factory=Caps)
     _open: int = 0
+    _beside: int = 0  # of them, those that a visit can do without
     _uncounted: int = 0  # bytes
     _left: float = float("inf")  # bytes of today, when they were last counted
     _counted_at: float = field(default_factory=monotonic)
@@ -85,7 +86,22 @@ class Meter:
         """The same for a connection beside that of a visit, which can do without: it leaves some logins to visits."""
         if monotonic() < self._alone_until:
             raise PutOff(f"account {self.book.account}: one connection for now, since another one failed")
-        self._open_for(self._log_in_beside)
+        with self._counts:
+            if self.room + self._open - self._beside <= 1:  # one is for the visit, which may be making it anew
+                raise PutOff(f"account {self.book.account}: no more connections, the cap is {self.room + self._open}")
+            self._beside += 1
+        try:
+            self._open_for(self._log_in_beside)
+        except BaseException:
+            with self._counts:
+                self._beside -= 1
+            raise
+
+    def close_beside(self) -> None:
+        """Such a connection is no more."""
+        with self._counts:
+            self._beside -= 1
+        self.close()
 
     def _log_in_beside(self, usage: Usage, now: datetime) -> Usage:
         if not usage.spares_login(self.said, now):
@@ -204,7 +220,7 @@ class Beside:
         self.meter.open_beside()
 
     def close(self) -> None:
-        self.meter.close()
+        self.meter.close_beside()
 
     def refused(self) -> None:
         """It is not tried again for so long that this does not count."""

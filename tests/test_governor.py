@@ -101,6 +101,20 @@ def test_connections_beside_that_of_a_visit_keep_within_the_cap_and_leave_half_o
         one.beside.open()
 
 
+def test_a_visit_can_always_make_its_connection_anew(database: Store) -> None:
+    one = meter(database, connections=2)
+    one.open()
+    one.beside.open()
+    one.close()
+
+    with pytest.raises(PutOff, match="no more connections, the cap is 2"):
+        one.beside.open()
+
+    one.open()
+    one.beside.close()
+    one.beside.open()
+
+
 @pytest.mark.parametrize(
     ("error", "cap"),
     [

@@ -9,10 +9,13 @@ from threading import Event
 from time import monotonic
 from typing import Any
 
+import psutil
 import pytest
 from pymongo.database import Database
 
+from ingestd.demo.dovecot import Dovecot
 from ingestd.demo.mailbox import Sample
+from ingestd.push import SLICE
 from ingestd.sources.imap_shared import WORTH
 from tests.dovecot import private_dovecot
 from tests.e2e.conftest import Site
@@ -20,7 +23,7 @@ from tests.fakes import NOON
 from tests.faults import state
 from tests.faults.conftest import Trial
 from tests.faults.proxy import Proxy, after, cut, first, on, silent
-from tests.waiting import DEADLINE
+from tests.waiting import DEADLINE, until
 
 Document = dict[str, Any]
 
@@ -169,3 +172,26 @@ def test_sigterm_is_heard_while_the_server_is_silent_on_all_connections(filled: 
     assert monotonic() - began < 30
     imap_proxy.heal()
     assert len(filled.finish()["sealed"]) == COUNT
+
+
+def test_a_daemon_keeps_its_connections_while_there_is_much_to_do_and_no_longer(
+    trial: Trial, database: Database[Document], dovecot: Dovecot
+) -> None:
+    trial.site.deliver(Sample(b"Subject: %d\r\n\r\nhello\r\n" % n, NOON, ()) for n in range(SLICE + COUNT))
+    trial.configure(account=f"{CONNECTIONS}\nidle = true")
+    life = trial.start("run")
+    process = psutil.Process(life.pid)
+
+    def connections() -> int:
+        open_ = process.net_connections()
+        return sum(each.status == "ESTABLISHED" and each.raddr.port == dovecot.imap_port for each in open_)
+
+    until(lambda: database.placements.count_documents({"state": "stored"}) == SLICE + COUNT)
+    until(lambda: connections() == 1)
+    os.kill(life.pid, signal.SIGTERM)
+
+    assert life.wait() == 0
+    (usage,) = database.usage.find()
+    assert 1 < sum(slot["count"] for slot in usage["logins"]) <= 4
+    assert f"messages={SLICE} " in trial.said()
+    assert f"remaining={COUNT}" in trial.said()
