@@ -28,7 +28,7 @@ from .wire import Broken
 
 CHUNK = 500  # messages whose metadata is asked for at once
 WINDOW_BYTES = 1 << 20  # of bodies on their way; a larger one goes alone
-WINDOW = 16  # bodies on their way
+WINDOW = 64  # bodies on their way
 UNKNOWN_SIZE = 64 * 1024  # reserved when the server does not tell
 TRUST = 40.0  # broken connections until we give up; a good message earns `EARNED` back
 EARNED = 0.1

@@ -227,18 +227,18 @@ def test_a_message_expunged_before_the_fetch_has_vanished(
 def test_a_message_expunged_during_the_fetch_has_vanished(
     dovecot: Dovecot, mail_user: str, account: ImapAccount, spool: Spool
 ) -> None:
-    dovecot.deliver(mail_user, "INBOX", mail(60))
+    dovecot.deliver(mail_user, "INBOX", mail(200))
     arrivals: dict[int, Arrival] = {}
 
     with spool.lane() as lane:
-        for arrival in account.open("INBOX").fetch(UIDSet.span(1, 60), lane, epoch=1):
+        for arrival in account.open("INBOX").fetch(UIDSet.span(1, 200), lane, epoch=1):
             if arrival.place.uid == 1:
-                expunge(dovecot, mail_user, "40")
+                expunge(dovecot, mail_user, "190")
             arrivals[arrival.place.uid] = arrival
             lane.release([arrival])
 
-    assert [uid for uid, arrival in arrivals.items() if isinstance(arrival, Vanished)] == [40]
-    assert sum(isinstance(arrival, RawMessage) for arrival in arrivals.values()) == 59
+    assert [uid for uid, arrival in arrivals.items() if isinstance(arrival, Vanished)] == [190]
+    assert sum(isinstance(arrival, RawMessage) for arrival in arrivals.values()) == 199
 
 
 def test_renumbered_uids_are_not_taken_for_the_old_ones(

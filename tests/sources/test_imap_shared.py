@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from ingestd.sources.imap_shared import WORTH
 from ingestd.sources.server import Meter, Unmetered
 from ingestd.spool import Spool
 from ingestd.uidset import UIDSet
-from tests.imap_script import ImapScript, Turn
+from tests.imap_script import Answer, ImapScript, Turn
 from tests.waiting import until
 
 COUNT = WORTH + 100
@@ -82,7 +82,19 @@ def bodies(server: ImapScript) -> Counter[str]:
     return Counter(command for command in server.commands if command.endswith("(UID BODY.PEEK[])"))
 
 
+def once(true: Callable[[], object]) -> Answer:
+    """The usual answer, which waits until something is *true*: so nobody is too late to take part."""
+
+    def answer(turn: Turn) -> None:
+        until(true)
+        turn.default()
+
+    return answer
+
+
 def test_a_large_mailbox_comes_over_all_connections_and_each_message_once(server: ImapScript, spool: Spool) -> None:
+    server.replies["UID FETCH"] = once(lambda: server.count("EXAMINE") >= 3)
+
     arrivals = fetched(server, spool)
 
     assert uids(arrivals, RawMessage) == list(range(1, COUNT + 1))
@@ -104,6 +116,7 @@ def test_a_small_mailbox_comes_over_one_connection_in_order(server: ImapScript, 
 def test_connections_beside_are_kept_for_the_next_fetch_until_there_is_no_use_for_them(
     server: ImapScript, spool: Spool
 ) -> None:
+    server.replies["UID FETCH"] = once(lambda: server.count("EXAMINE") >= 3)
     with ImapAccount("work", server.account(), 3) as account, spool.lane() as lane:
         mailbox = account.open("INBOX")
         for _ in range(2):
@@ -131,6 +144,7 @@ def test_a_connection_that_is_refused_is_not_used_and_nothing_fails(
     server.capabilities = "IMAP4rev1"
     server.replies["LOGIN"] = lambda turn: turn.default() if turn.count == 1 else turn.send(answer)
     meter = Learning()
+    server.replies["UID FETCH"] = once(lambda: len(meter.failures) == 2)
 
     arrivals = fetched(server, spool, meter=meter)
 
@@ -145,6 +159,7 @@ def test_a_connection_that_shows_another_uidvalidity_is_not_used(server: ImapScr
 
     server.replies["EXAMINE"] = renumbered
     meter = Learning()
+    server.replies["UID FETCH"] = once(lambda: len(meter.failures) == 2)
 
     arrivals = fetched(server, spool, meter=meter)
 
@@ -159,6 +174,7 @@ def test_a_connection_to_a_server_that_lags_behind_is_not_used(server: ImapScrip
 
     server.replies["EXAMINE"] = behind
     meter = Learning()
+    server.replies["UID FETCH"] = once(lambda: len(meter.failures) == 2)
 
     fetched(server, spool, meter=meter)
 
@@ -170,8 +186,9 @@ def test_what_a_connection_had_taken_when_it_broke_for_good_is_brought_by_the_ot
 ) -> None:
     first: list[object] = []
     server.replies["LIST"] = lambda turn: (first.append(turn.connection), turn.default())[1]
-    server.replies["UID FETCH"] = lambda turn: turn.default() if turn.connection in first else turn.close()
     meter = Learning()
+    patient = once(lambda: len(meter.failures) == 2)
+    server.replies["UID FETCH"] = lambda turn: patient(turn) if turn.connection in first else turn.close()
 
     arrivals = fetched(server, spool, meter=meter)
 
@@ -188,7 +205,9 @@ def test_a_message_that_only_another_connection_finds_gone_comes_over_the_first(
     server.replies["LIST"] = lambda turn: (first.append(turn.connection), turn.default())[1]
 
     def denying(turn: Turn) -> None:
-        if turn.connection in first or not re.match(r"UID FETCH \d+0 ", turn.command):
+        if turn.connection in first:
+            once(lambda: denied)(turn)
+        elif not re.match(r"UID FETCH \d+0 ", turn.command):
             turn.default()
         else:
             denied.append(turn.command)
