@@ -34,6 +34,7 @@ class MailboxStatus:
     last_pass: datetime | None  # when it ended
     disappeared: int = 0  # so many at once that the server is doubted
     believed_at: datetime | None = None  # when they count as gone, unless they are listed again
+    per_second: float | None = None  # messages that the last pass finished; None when it found nothing to do
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +166,16 @@ def _mailbox(found: Document) -> MailboxStatus:
         to_do=len(UIDSet.parse(found["selected"])),
         left_out=sum(len(UIDSet.parse(uids)) for uids in found["left_out"].values()),
         last_pass=(found["last_pass"] or {}).get("finished_at"),
+        per_second=_pace(found["last_pass"] or {}),
         **_disappeared(found.get("absent") or {}),
     )
+
+
+def _pace(last: Document) -> float | None:
+    """How many messages a pass has finished in a second."""
+    seconds = (last["finished_at"] - last["started_at"]).total_seconds() if last else 0.0
+    done = last.get("selected", 0) - last.get("remaining", 0)
+    return round(done / seconds, 1) if done > 0 and seconds > 0 else None
 
 
 def _disappeared(absent: Document) -> dict[str, Any]:

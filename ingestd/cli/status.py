@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from math import ceil
 from typing import TYPE_CHECKING
 
 import typer
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from ..archive.status import AccountStatus, DaemonStatus, MailboxStatus, Trouble, Untold
     from ..breaker import Breaker
 
+BACKLOG = 500  # messages to do that are worth a line
 SWITCHES = 4  # between IMAP and POP3 that are shown; JSON has more
 
 
@@ -52,6 +54,7 @@ def _lines(session: Session, daemons: list[DaemonStatus], accounts: list[Account
             yield f"  put off by {put_off.provider} until {cell(put_off.until)} UTC: {put_off.why}"
         yield from (f"  {line}" for line in _fallback(account.fallback))
         yield from (f"  {_doubted(box)}" for box in account.mailboxes if box.disappeared)
+        yield from (f"  {_backlog(box, box.per_second)}" for box in account.mailboxes if box.per_second and _much(box))
     rows = [
         (f"{account.account}/{box.mailbox}", box.done, box.to_do, box.left_out, cell(box.last_pass))
         for account in accounts
@@ -80,6 +83,15 @@ def _service(account: AccountStatus) -> str:
     if account.daemons:
         return f"{nobody}; {account.daemons:,} running for it, one of them takes it soon"
     return f"{nobody}: no daemon is running for it; run: ingestd run"
+
+
+def _much(box: MailboxStatus) -> bool:
+    return box.to_do >= BACKLOG
+
+
+def _backlog(box: MailboxStatus, per_second: float) -> str:
+    left = cell(timedelta(seconds=ceil(box.to_do / per_second)))
+    return f"{box.mailbox}: {box.to_do:,} to do, {left} at the pace of its last visit ({per_second:,.0f}/s)"
 
 
 def _doubted(box: MailboxStatus) -> str:

@@ -212,3 +212,14 @@ def test_what_a_person_opens_or_flags_later_is_followed(site: Site) -> None:
     with reading(load(site.config)) as database:
         flags = {place["uid"]: place["flags"] for place in database.placements.find()}
     assert flags == {1: [], 2: ["$Forwarded", "\\Seen"], 3: [], 4: [], 5: []}
+
+
+def test_status_says_how_long_a_backlog_will_take(site: Site) -> None:
+    site.deliver(Sample(b"Subject: %d\r\n\r\nhello\r\n" % n, NOON, ()) for n in range(550))
+    site.once("--limit", "50")
+
+    shown, said = site.run("status").stdout, json.loads(site.run("status", "--json").stdout)
+
+    (mailbox,) = said["accounts"][0]["mailboxes"]
+    assert (mailbox["to_do"], mailbox["per_second"] > 0) == (500, True)
+    assert re.search(r"  INBOX: 500 to do, .+ at the pace of its last visit \([\d,]+/s\)", shown)
