@@ -26,7 +26,7 @@ _NOT_BASE64 = bytes(byte for byte in range(256) if byte not in _ALPHABET)
 _PADDING = re.compile(rb"=+")
 _LONE_CR = re.compile(rb"\r(?!\n)")
 _BLANK_BREAK = re.compile(rb"\n(?:(?<=[ \t]\n)|(?<=[ \t]\r\n))")
-_SOFT_BREAK = re.compile(rb"=[ \t]*(?:\r\n|\n|\r)")
+_SOFT_BREAK = re.compile(rb"(?<!=)=[ \t]*(?:\r\n|\n|\r)")  # "==" stands for "=", whatever follows
 _YENC_ESCAPE = re.compile(rb"=(.)", re.DOTALL)
 _UNYENC = bytes((byte - 42) % 256 for byte in range(256))
 _UUBEGIN = re.compile(rb"(?:^|[\r\n])begin [0-7]{3,4} ")

@@ -60,6 +60,7 @@ def test_base64_is_decoded_the_same_wherever_a_piece_ends() -> None:
         (b"a=3Db", b"a=b"),
         (b"soft=\r\nbreak=\nhere", b"softbreakhere"),
         (b"soft= \t\r\nbreak", b"softbreak"),
+        (b"hard==\r\n= \r\nbreak", b"hard=\r\nbreak"),
         (b"lone=\rcarriage return", b"lonecarriage return"),
         (b"=ZZ and =4", b"=ZZ and =4"),
         (b"caf=C3=A9=", b"caf\xc3\xa9"),
@@ -76,6 +77,12 @@ def test_quoted_printable_of_any_size_comes_back(seed: bytes, repeats: int) -> N
     sent = quopri.encodestring(content)
 
     assert undone(sent, "quoted-printable") == content
+
+
+@pytest.mark.parametrize("elsewhere", [b"", b"a lone \r ends nothing\n", b"blanks before a break \r\n", b"a = b\n"])
+@pytest.mark.parametrize("sent", [b"==\r\n=41", b"=3D=\r\n=41", b"=\r\n=\r\n=41", b"= \n=41"])
+def test_quoted_printable_is_decoded_the_same_whatever_else_is_odd(sent: bytes, elsewhere: bytes) -> None:
+    assert undone(sent + b"\n" + elsewhere, "quoted-printable").startswith(undone(sent, "quoted-printable"))
 
 
 def test_a_quoted_printable_line_without_end_is_decoded_without_waiting_for_it() -> None:
