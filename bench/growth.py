@@ -230,7 +230,8 @@ def made(sizes: Sequence[int], directory: Path) -> Iterator[Bench]:
 
 
 def sizes(client: MongoClient[dict[str, Any]], name: str) -> dict[str, Any]:
-    """What the store says of each collection."""
+    """What the store says of each collection; the embedded one counts them, for minutes if need be."""
+    say(f"asking the store how large all is in {name}")
     stats = {each: client[name].command("collStats", each) for each in sorted(client[name].list_collection_names())}
     facts = ("count", "size", "storageSize", "indexSizes")
     return {each: {fact: said[fact] for fact in facts} for each, said in stats.items() if said.get("count")}
