@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, Queue
 from threading import Condition, Lock, Thread
@@ -54,9 +55,12 @@ class Shared:
         threads = {Thread(target=self._lead, args=(work,), name="fetch", daemon=True): self._first}
         for each in self._others:
             threads[Thread(target=self._follow, args=(work, each), name="fetch", daemon=True)] = each
-        for thread in threads:
-            thread.start()
+        lead, *others = threads
         try:
+            lead.start()
+            with suppress(RuntimeError):  # the memory that a process may have goes for stacks, too
+                for thread in others:
+                    thread.start()
             while not isinstance(brought := self._brought.get(), _End):
                 yield brought
             if brought.error:
