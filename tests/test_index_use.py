@@ -10,12 +10,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from pymongo import MongoClient
 from pymongo.monitoring import CommandListener, CommandStartedEvent
 
 from ingestd.ingest import Wanted
 from ingestd.store import indexes
 from ingestd.store.messages import Terms
+from ingestd.store.seals import AHEAD, Seals
 from tests.fakes import ListMailbox, mail
 from tests.mongodb import OPTIONS
 from tests.passes import Bench
@@ -88,3 +90,19 @@ def test_a_pass_asks_only_what_an_index_answers(bench: Bench, mongodb_uri: str) 
     slow = [(name, asked) for name, asked in filters.heard if name in indexes.INDEXES and not answered(name, asked)]
     assert {name for name, _ in filters.heard} >= {"messages", "placements"}
     assert slow == []
+
+
+@pytest.mark.parametrize("written", [0, 3, AHEAD - 1, AHEAD + 1])
+def test_the_newest_seal_is_found_near_what_a_mailbox_remembers(bench: Bench, mongodb_uri: str, written: int) -> None:
+    bench.run(ListMailbox(mail(1)), Wanted("all"))
+    log = Seals(bench.database, bench.lease)
+    for _ in range(written):
+        log.append([])
+    filters = Filters()
+
+    with MongoClient[Any](mongodb_uri, event_listeners=[filters], **OPTIONS) as client:
+        found = Seals(client[bench.database.name], bench.lease)
+
+    assert found.number == log.number
+    asked = [filter_["_id"] for name, filter_ in filters.heard if name == "seals"]
+    assert [next(iter(each)) for each in asked] == (["$in"] if written < AHEAD - 1 else ["$in", "$gte"])

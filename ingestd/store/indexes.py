@@ -38,6 +38,9 @@ INDEXES: dict[str, tuple[IndexModel, ...]] = {
         _index("account", "canonical", partialFilterExpression={"canonical": GIVEN}),  # pairs
         _index("account", "same_as", partialFilterExpression={"same_as": GIVEN}),  # how many variants
     ),
+    "mailboxes": (
+        _index("account"),  # those of an account
+    ),
     "placements": (
         _index("account", "mailbox", "epoch", "uid", "state"),  # what is known of these UIDs
         _index("message"),  # where a message lies

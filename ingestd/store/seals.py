@@ -26,6 +26,8 @@ Document = dict[str, Any]
 Kind = Literal["stored", "deleted", "moved", "taken_over"]
 
 PAGE = 50  # seals read at a time; each names up to a hundred places
+AHEAD = 64  # entries that may have been written since a mailbox last remembered how far it was sealed
+LINK = {"n": 1, "token": 1, "hash": 1}  # what the next entry needs to know of one
 ATTEMPTS = 3  # each one further behind a late seal of a holder before us
 
 
@@ -35,7 +37,7 @@ class Seals:
     def __init__(self, database: Database[Document], lease: Lease) -> None:
         """Open the log. A lease that was taken over is written there first: its old holder can seal nothing more."""
         self._database, self._account, self._token = database, lease.account, lease.token
-        self._tail = self._last()
+        self._tail = self._near() or self._last()
         if lease.taken_over:
             self.append([], "taken_over")
             lease.taken_over = False
@@ -67,10 +69,23 @@ class Seals:
             found = self._database.seals.find(after, {"places._id": 1, "places.digest": 1})
             return {(place["_id"], place["digest"]) for seal in found for place in seal["places"]}
 
+    def _near(self) -> Document | None:
+        """The newest entry, if it follows soon after the newest that a mailbox remembers.
+
+        The embedded store has no use of an index for the question for the last of all, and would read the whole log.
+        """
+        with db.translated():
+            mailboxes = self._database.mailboxes.find({"account": self._account}, {"sealed": 1})
+            known = max((each["sealed"] for each in mailboxes), default=0)
+            ids = [id_of(self._account, number) for number in range(known, known + AHEAD)]
+            found = self._database.seals.find({"_id": {"$in": ids}}, LINK)
+            newest: Document | None = max(found, key=lambda seal: seal["n"], default=None)
+        return newest if newest and newest["_id"] != ids[-1] else None
+
     def _last(self) -> Document | None:
         ours = {"_id": {"$gte": f"{self._account}/", "$lt": f"{self._account}0"}}  # "0" is what follows "/"
         with db.translated():
-            return self._database.seals.find_one(ours, sort=[("_id", -1)])
+            return self._database.seals.find_one(ours, LINK, sort=[("_id", -1)])
 
     def _next(self, facts: list[Document], kind: Kind) -> Document:
         number = self.number + 1
