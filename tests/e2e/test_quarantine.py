@@ -124,8 +124,8 @@ def test_it_waits_between_its_attempts_and_says_so(ward: Ward) -> None:
 
 
 def test_a_long_stretch_of_refused_messages_is_got_over(ward: Ward) -> None:
-    ward.server.messages = {uid: mail(uid) for uid in range(1, 61)}
-    for uid in range(5, 55):
+    ward.server.messages = {uid: mail(uid) for uid in range(1, 81)}
+    for uid in range(5, 75):
         ward.server.replies[f"UID FETCH {uid} (UID BODY.PEEK[])"] = refusal
     large = 'spool_memory = "8GiB"\nmemory_limit = "16GiB"'  # since the command runs in the process of the tests
     ward.config.write_text(ward.config.read_text().replace("workers = 0", f"workers = 2\n{large}"))
@@ -134,7 +134,7 @@ def test_a_long_stretch_of_refused_messages_is_got_over(ward: Ward) -> None:
 
     assert codes == [1, 1, 0]  # the connections break too often, twice, but each time it gets further
     assert ward.database.placements.count_documents({"state": "stored"}) == 9
-    assert ward.database.placements.count_documents({"state": "fetching"}) == 51
+    assert ward.database.placements.count_documents({"state": "fetching"}) == 71
 
 
 # --- when it is set aside
