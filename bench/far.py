@@ -7,45 +7,31 @@ from contextlib import suppress
 from queue import SimpleQueue
 from threading import Thread
 from time import monotonic, sleep
-from types import TracebackType
-from typing import Self
+
+from bench.between import Between
 
 PIECE = 64 * 1024
 TICK = 0.005  # seconds of bandwidth that are sent at once
 
 
-class Far:
-    """Listens on loopback within its `with` block, in front of the server on *port* of this machine."""
+class Far(Between):
+    """The server on *port* of this machine, as if it was far away."""
 
     def __init__(self, port: int, round_trip: float, bytes_per_second: int) -> None:
         """*round_trip* is in seconds; the bandwidth is that of one connection in one direction."""
-        self._behind, self._late, self._rate = port, round_trip / 2, bytes_per_second
+        super().__init__(port)
+        self._late, self._rate = round_trip / 2, bytes_per_second
 
-    def __enter__(self) -> Self:
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.port: int = self._listener.getsockname()[1]
-        Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None = None,
-        error: BaseException | None = None,
-        trace: TracebackType | None = None,
-    ) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with suppress(OSError):  # it was closed
-            while True:
-                client, _ = self._listener.accept()
-                server = socket.create_connection(("127.0.0.1", self._behind))
-                for side, other in ((client, server), (server, client)):
-                    side.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                    on_their_way: SimpleQueue[tuple[float, bytes]] = SimpleQueue()
-                    Thread(target=self._take, args=(side, on_their_way), daemon=True).start()
-                    Thread(target=self._bring, args=(other, on_their_way), daemon=True).start()
+    def _serve(self, client: socket.socket, server: socket.socket) -> None:
+        threads = []
+        for side, other in ((client, server), (server, client)):
+            on_their_way: SimpleQueue[tuple[float, bytes]] = SimpleQueue()
+            threads.append(Thread(target=self._take, args=(side, on_their_way), daemon=True))
+            threads.append(Thread(target=self._bring, args=(other, on_their_way), daemon=True))
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
 
     def _take(self, side: socket.socket, on_their_way: SimpleQueue[tuple[float, bytes]]) -> None:
         """Take what *side* sends, as fast as the line takes it; an end of it, too, comes late."""

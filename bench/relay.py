@@ -8,14 +8,13 @@ from __future__ import annotations
 import socket
 import struct
 from collections import defaultdict
-from contextlib import suppress
 from dataclasses import dataclass
-from threading import Lock, Thread
+from threading import Lock
 from time import perf_counter
-from types import TracebackType
-from typing import Self
 
 import bson
+
+from bench.between import Between
 
 OP_MSG = 2013
 PACE = frozenset({"hello", "isMaster", "ismaster", "ping", "endSessions", "saslStart", "saslContinue"})
@@ -29,54 +28,30 @@ class Asked:
     seconds: float = 0.0
 
 
-class Relay:
-    """Listens on loopback within its `with` block, in front of the server on *port* of this machine.
+class Relay(Between):
+    """Passes on what a client asks, and takes note of it.
 
     A client has to be told `directConnection=true`, or the server behind tells it to go there; and
     `serverMonitoringMode=poll`, since a request gets one answer here.
     """
 
     def __init__(self, port: int) -> None:
-        self._behind, self._lock = port, Lock()
+        super().__init__(port)
+        self._lock = Lock()
         self.asked: dict[str, Asked] = defaultdict(Asked)  # by command and collection; not what only keeps it going
 
-    def __enter__(self) -> Self:
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.port: int = self._listener.getsockname()[1]
-        Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None = None,
-        error: BaseException | None = None,
-        trace: TracebackType | None = None,
-    ) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with suppress(OSError):  # it was closed
-            while True:
-                client, _ = self._listener.accept()
-                Thread(target=self._serve, args=(client,), daemon=True).start()
-
-    def _serve(self, client: socket.socket) -> None:
-        # Either side may go away at any time.
-        with suppress(OSError, EOFError), client, socket.create_connection(("127.0.0.1", self._behind)) as server:
-            for side in (client, server):
-                side.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            while True:
-                request = _message(client)
-                if (said := self._answer(request)) is not None:
-                    client.sendall(said)
-                    continue
-                began = perf_counter()
-                server.sendall(request)
-                answer = _message(server)
-                took = perf_counter() - began
-                client.sendall(answer)
-                self._note(_asked(request), took)
+    def _serve(self, client: socket.socket, server: socket.socket) -> None:
+        while True:
+            request = _message(client)
+            if (said := self._answer(request)) is not None:
+                client.sendall(said)
+                continue
+            began = perf_counter()
+            server.sendall(request)
+            answer = _message(server)
+            took = perf_counter() - began
+            client.sendall(answer)
+            self._note(_asked(request), took)
 
     def _answer(self, request: bytes) -> bytes | None:
         """What to say to *request*, or None where the server behind is to be asked."""
