@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.connection import Connection
@@ -58,7 +59,8 @@ class Pool:
         self._threads = [Thread(target=self._tend, args=(hand,), name="worker", daemon=True) for hand in self._hands]
 
     def __enter__(self) -> Self:
-        self._nursery.start()
+        with suppress(OSError):  # it is tried again, and told, when there is something to do
+            self._nursery.start()
         for thread in self._threads:
             thread.start()
         return self

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -166,6 +168,23 @@ def test_workers_outlive_their_nursery(workers: Workers) -> None:
     receipts = [*store(workers, [raw(mail(1), 1)]), *store(workers, [raw(mail(2), 2)])]
 
     assert [receipt.status for receipt in receipts] == ["ok", "ok"]
+
+
+def test_where_no_process_can_be_had_at_first_workers_come_with_the_first_batch(
+    settings: StoreSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> int:
+        raise BlockingIOError(errno.EAGAIN, "too many processes")
+
+    with ExitStack() as stack:
+        with monkeypatch.context() as full:
+            full.setattr(os, "fork", refuse)
+            full.setattr(os, "posix_spawn", refuse)
+            pool = stack.enter_context(started(1, settings, MEMORY))
+
+        receipts = store(pool, [raw(mail(1), 1)])
+
+    assert [receipt.status for receipt in receipts] == ["ok"]
 
 
 def test_batches_under_way_when_all_processes_are_killed_are_stored_all_the_same(
