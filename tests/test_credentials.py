@@ -175,7 +175,7 @@ def test_a_command_that_never_stops_writing_is_ended() -> None:
 
 def test_a_command_that_hangs_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
     started = tmp_path / "pid"
-    child = f"import os, time, pathlib; pathlib.Path({str(started)!r}).write_text(str(os.getpid())); time.sleep(60)"
+    child = f"import os, pathlib, signal; pathlib.Path({str(started)!r}).write_text(str(os.getpid())); signal.pause()"
     # The parent ends at once and leaves a child that holds the output open.
     reference = python(f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {child!r}])")
 
