@@ -167,6 +167,11 @@ def on(pattern: bytes, fault: Fault, nth: int = 1) -> Fault:
     return when(lambda piece: pattern in piece, fault, nth)
 
 
+def always(pattern: bytes, fault: Fault) -> Fault:
+    """Do *fault* to every piece that holds *pattern*."""
+    return lambda flow, piece: (fault if pattern in piece else forwarded)(flow, piece)
+
+
 def when(meant: Callable[[bytes], bool], fault: Fault, nth: int = 1) -> Fault:
     """Do *fault* to the *nth* piece that is *meant*, once."""
     left, lock = [nth], Lock()

@@ -22,7 +22,7 @@ from tests.e2e.conftest import Site
 from tests.fakes import NOON
 from tests.faults import state
 from tests.faults.conftest import Trial
-from tests.faults.proxy import Proxy, after, cut, first, on, silent
+from tests.faults.proxy import Proxy, after, always, cut, first, on, silent
 from tests.waiting import DEADLINE, until
 
 Document = dict[str, Any]
@@ -112,14 +112,20 @@ def test_a_connection_that_is_cut_is_made_again(filled: Trial, imap_proxy: Proxy
 def test_a_server_that_lets_in_fewer_connections_is_asked_for_no_more_the_next_time(
     trial: Trial, database: Database[Document]
 ) -> None:
+    refused = Event()  # until then no body comes, or all are here before another connection is tried
     with private_dovecot(more="mail_max_userip_connections = 2") as server:
         trial.site.server = server
         trial.site.deliver(letters())
-        trial.configure(account=CONNECTIONS)
+        with Proxy(("127.0.0.1", server.imap_port)) as proxy:
+            trial.behind(proxy, account=CONNECTIONS)
+            proxy.towards_client = on(b"Maximum number of connections", first(refused.set))
+            proxy.towards_server = always(b"BODY.PEEK[]", first(lambda: refused.wait(DEADLINE)))
 
-        found = trial.finish()
-        usage = database.usage.find_one()
+            assert trial.once() == 0, trial.said()
+            usage = database.usage.find_one()
+            found = state.of(trial.site)
 
+    assert refused.is_set()
     assert len(found["sealed"]) == len(found["messages"]) == COUNT
     assert usage is not None
     assert (usage["learned"]["connections"], usage["hold"]) == (2, None)
