@@ -13,7 +13,8 @@ from uuid import uuid4
 
 import pytest
 
-from ingestd.demo.dovecot import Certificate, Dovecot
+from ingestd.demo.certificates import Certificate
+from ingestd.demo.dovecot import Dovecot
 from tests.waiting import until
 
 PASSWORD = "secret"

@@ -15,7 +15,7 @@ from typing import Any, Literal, Self
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 
-from ingestd.demo.dovecot import make_certificates
+from ingestd.demo.certificates import make_certificates
 from ingestd.sources.server import Server
 
 USER, PASSWORD = "ingestd@example.org", "sesam öffne"

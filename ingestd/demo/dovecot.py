@@ -6,29 +6,26 @@ one password, and finds a Maildir. All it writes lies below one directory, which
 
 from __future__ import annotations
 
-import grp
 import itertools
 import os
-import pwd
 import re
-import shutil
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import Protocol, Self
 
 from imapclient.imap_utf7 import encode as modified_utf7
 
 from ..errors import Refused, Unavailable
-
-Certificate = Literal["good", "expired", "other-host"]
+from .certificates import Certificate, make_certificates
+from .dovecot_configuration import Settings, configuration
+from .programs import PATH, Owner, installed, path_of
 
 START_SECONDS = 20.0
 STOP_SECONDS = 3.0
@@ -36,7 +33,6 @@ START_ATTEMPTS = 3  # a free port may be taken by someone else before Dovecot bi
 SOCKET_PATH_BYTES = 70  # what is left of sun_path's 108 for names such as login/anvil-auth-penalty
 INSTALL = "apt-get install --no-install-recommends dovecot-imapd dovecot-pop3d dovecot-lmtpd openssl"
 LETTERS = {"\\Draft": "D", "\\Flagged": "F", "\\Answered": "R", "\\Seen": "S", "\\Deleted": "T"}  # Maildir's flags
-PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"))
 PORTS = ("imap", "imaps", "pop3", "pop3s", "lmtp")
 
 
@@ -66,7 +62,7 @@ class Dovecot:
             raise ValueError("Dovecot's configuration would read more into this password than it says")
         self.directory, self.password = directory.absolute(), password
         self._certificate, self._more = certificate, more
-        self._owner = _Owner.found()
+        self._owner = Owner.found()
         self._ports: Mapping[str, int] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._serial = itertools.count()
@@ -75,7 +71,7 @@ class Dovecot:
     def missing() -> str | None:
         """Say what is missing on this machine and how to get it, or None when a server can be started."""
         for program in ("dovecot", "openssl", "setpriv"):
-            if not shutil.which(program, path=PATH):
+            if not installed(program):
                 return f"{program} is not installed: {INSTALL}"
         if _version() < (2, 3):
             return "Dovecot is older than 2.3: install a newer one"
@@ -107,7 +103,7 @@ class Dovecot:
         """Start the server; after `stop` on the same ports as before."""
         for _ in range(START_ATTEMPTS):
             self._ports = self._ports or dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
-            self._owner.write(self.directory / "etc" / "dovecot.conf", _configuration(self))
+            self._owner.write(self.directory / "etc" / "dovecot.conf", configuration(self._settings))
             self._launch()
             if self._answers():
                 return
@@ -190,6 +186,10 @@ class Dovecot:
 
     # --- the parts
 
+    @property
+    def _settings(self) -> Settings:
+        return Settings(_version(), self.directory, self.password, self.log_file, self._owner, self._ports, self._more)
+
     def _check_directory(self) -> None:
         if len(os.fsencode(self.directory / "run")) > SOCKET_PATH_BYTES:
             raise Refused(f"private mail server: the path {self.directory} is too long for its sockets; choose another")
@@ -211,7 +211,7 @@ class Dovecot:
         self._owner.write(self.log_file, "")
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - no shell, and only our own words
-                [*self._owner.command(), _dovecot(), "-F", "-c", configuration],
+                [*self._owner.command(), path_of("dovecot"), "-F", "-c", configuration],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -254,83 +254,6 @@ class Dovecot:
         written.rename(folder / "cur" / f"{name},S={size},W={lines}:2,{letters}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Owner:
-    """Who Dovecot runs as, and so to whom its files belong."""
-
-    user: str
-    group: str
-    uid: int
-    gid: int
-
-    @classmethod
-    def found(cls) -> _Owner:
-        """The calling user; for root, whom Dovecot refuses to serve mail as, the one its package made, else nobody."""
-        names = [pwd.getpwuid(os.getuid()).pw_name] if os.getuid() else ["dovecot", "_dovecot", "nobody"]
-        for name in names:
-            try:
-                entry = pwd.getpwnam(name)
-            except KeyError:
-                continue
-            return cls(name, grp.getgrgid(entry.pw_gid).gr_name, entry.pw_uid, entry.pw_gid)
-        raise Refused("private mail server: there is no unprivileged user to run Dovecot as; run this as one")
-
-    def command(self) -> list[str]:
-        """What starts a program as this user, to be stopped when the thread that started it is gone."""
-        program = [shutil.which("setpriv", path=PATH) or "setpriv", "--pdeathsig", "TERM"]
-        return program if os.getuid() else [*program, f"--reuid={self.uid}", f"--regid={self.gid}", "--clear-groups"]
-
-    def own(self, path: Path) -> None:
-        if os.getuid() == 0:
-            os.chown(path, self.uid, self.gid)
-
-    def make(self, directory: Path) -> None:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.own(directory)
-
-    def write(self, path: Path, text: str) -> None:
-        path.touch(mode=0o600)
-        path.write_text(text, encoding="utf-8")
-        self.own(path)
-
-    def can_enter(self, directory: Path) -> bool:
-        if os.getuid():
-            return os.access(directory, os.X_OK)
-        status = directory.stat()
-        if status.st_uid == self.uid:
-            return bool(status.st_mode & 0o100)
-        return bool(status.st_mode & (0o010 if status.st_gid == self.gid else 0o001))
-
-
-# --- certificates
-
-
-def make_certificates(directory: Path, kind: Certificate = "good") -> None:
-    """Write an authority (`ca.pem`) and a server's certificate of that *kind* (`server.pem`, `server.key`)."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    names = "DNS:elsewhere.example.org" if kind == "other-host" else "DNS:localhost,IP:127.0.0.1"
-    # Python 3.13 and newer refuse an authority without keyUsage, and want to know which key signed.
-    (directory / "server.ext").write_text(
-        f"subjectAltName={names}\nbasicConstraints=CA:FALSE\nkeyUsage=critical,digitalSignature\n"
-        "extendedKeyUsage=serverAuth\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
-    )
-    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    usage = ("-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
-    days = "-1" if kind == "expired" else "3650"
-    _openssl(directory, "req -x509 -days 3650 -keyout ca.key -out ca.pem -subj /CN=ingestd-private", *key, *usage)
-    _openssl(directory, "req -keyout server.key -out server.csr -subj /CN=localhost", *key)
-    signed = "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out server.pem -extfile server.ext"
-    _openssl(directory, signed, "-days", days)
-
-
-def _openssl(directory: Path, command: str, *more: str) -> None:
-    program = [shutil.which("openssl", path=PATH) or "openssl", *command.split(), *more]
-    done = subprocess.run(program, cwd=directory, capture_output=True, timeout=60, check=False)  # noqa: S603 - no shell
-    if done.returncode:
-        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise Refused(f"private mail server: openssl failed: {said[-1] if said else done.returncode}")
-
-
 # --- ports and processes
 
 
@@ -361,146 +284,8 @@ def _wait(seconds: float, condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def _dovecot() -> str:
-    return shutil.which("dovecot", path=PATH) or "dovecot"
-
-
 def _version() -> tuple[int, ...]:
-    command = [_dovecot(), "--version"]
+    command = [path_of("dovecot"), "--version"]
     said = subprocess.run(command, capture_output=True, timeout=10, check=False).stdout  # noqa: S603 - no shell
     found = re.match(rb"(\d+)\.(\d+)", said)
     return (int(found[1]), int(found[2])) if found else (0, 0)
-
-
-# --- configuration
-
-
-def _configuration(server: Dovecot) -> str:
-    return (_for_2_4 if _version() >= (2, 4) else _for_2_3)(server) + _for_both(server) + server._more
-
-
-def _for_2_3(server: Dovecot) -> str:
-    owner, home = server._owner, server.directory
-    return f"""
-protocols = imap pop3 lmtp
-ssl_cert = <{home}/tls/server.pem
-ssl_key = <{home}/tls/server.key
-disable_plaintext_auth = no
-auth_mechanisms = plain login
-mail_location = maildir:~/Maildir
-rawlog_dir = {home}/transcripts/%u
-passdb {{
-  driver = static
-  args = password={server.password}
-}}
-userdb {{
-  driver = static
-  args = uid={owner.uid} gid={owner.gid} home={home}/mail/%u allow_all_users=yes
-}}
-service imap-login {{
-  service_count = 0
-}}
-service pop3-login {{
-  service_count = 0
-}}
-"""
-
-
-def _for_2_4(server: Dovecot) -> str:
-    """By the documentation: Dovecot 2.4 renamed many settings and refuses the old names."""
-    owner, home = server._owner, server.directory
-    return f"""dovecot_config_version = 2.4.0
-dovecot_storage_version = 2.4.0
-protocols = imap pop3 lmtp
-ssl_server_cert_file = {home}/tls/server.pem
-ssl_server_key_file = {home}/tls/server.key
-auth_allow_cleartext = yes
-auth_mechanisms = plain login
-mail_driver = maildir
-mail_path = ~/Maildir
-rawlog_dir = {home}/transcripts/%{{user}}
-passdb static {{
-  password = {server.password}
-}}
-userdb static {{
-  allow_all_users = yes
-  fields {{
-    uid = {owner.uid}
-    gid = {owner.gid}
-    home = {home}/mail/%{{user}}
-  }}
-}}
-"""
-
-
-def _for_both(server: Dovecot) -> str:
-    owner, home, ports = server._owner, server.directory, server._ports
-    return f"""
-listen = 127.0.0.1
-base_dir = {home}/run
-state_dir = {home}/state
-log_path = {server.log_file}
-instance_name = ingestd-private
-default_internal_user = {owner.user}
-default_internal_group = {owner.group}
-default_login_user = {owner.user}
-default_process_limit = 500
-default_client_limit = 4000
-default_vsz_limit = 2G
-first_valid_uid = 1
-first_valid_gid = 1
-ssl = yes
-auth_failure_delay = 0
-mail_max_userip_connections = 1000
-# Where Linux lets no more mailboxes be watched (fs.inotify.max_user_instances), they are looked at this often.
-mailbox_idle_check_interval = 2s
-namespace inbox {{
-  inbox = yes
-  separator = /
-  mailbox Archive {{
-    auto = no
-    special_use = \\Archive
-  }}
-  mailbox Sent {{
-    auto = no
-    special_use = \\Sent
-  }}
-}}
-service anvil {{
-  chroot =
-  unix_listener anvil-auth-penalty {{
-    mode = 0
-  }}
-}}
-service stats {{
-  chroot =
-}}
-service imap-login {{
-  chroot =
-  inet_listener imap {{
-    port = {ports["imap"]}
-  }}
-  inet_listener imaps {{
-    port = {ports["imaps"]}
-    ssl = yes
-  }}
-}}
-service pop3-login {{
-  chroot =
-  inet_listener pop3 {{
-    port = {ports["pop3"]}
-  }}
-  inet_listener pop3s {{
-    port = {ports["pop3s"]}
-    ssl = yes
-  }}
-}}
-service lmtp {{
-  inet_listener lmtp {{
-    port = {ports["lmtp"]}
-  }}
-}}
-protocol lmtp {{
-  postmaster_address = postmaster@localhost
-}}
-"""

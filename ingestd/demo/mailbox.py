@@ -7,8 +7,6 @@ reserved for examples (RFC 2606) and all hosts have documentation addresses (RFC
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,11 +15,28 @@ from email.utils import format_datetime
 from heapq import heappop, heappush
 from html import escape
 from random import Random
-from urllib.parse import quote
+
+from . import writing
+from .cast import (
+    ACCOUNTS,
+    DAEMON,
+    DESK,
+    FEEDBACK,
+    FILES,
+    FLAGS,
+    HOST,
+    LANGUAGES,
+    LISTS,
+    LOST,
+    PEOPLE,
+    SHOPS,
+    STAFF,
+    TYPES,
+    Person,
+)
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 DAYS = 90
-HOST = "mx.example.org"  # received all this; the one whose Authentication-Results can be believed
 ICAL = "%Y%m%dT%H%M%SZ"
 
 
@@ -46,154 +61,6 @@ def messages(count: int, seed: int = 1) -> Iterator[Sample]:
         yield office.sample(START + timedelta(days=day, hours=5, seconds=int(part * 14 * 3600)))
 
 
-# --- who writes, and what
-
-
-@dataclass(frozen=True, slots=True)
-class _Language:
-    charset: str
-    encoding: str  # the transfer encoding its writers' programs prefer
-    subjects: tuple[str, ...]
-    sentences: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Person:
-    name: str
-    address: str
-    language: str
-    offset_minutes: int = 0
-
-    @property
-    def domain(self) -> str:
-        return self.address.partition("@")[2]
-
-
-LANGUAGES = {
-    "en": _Language(
-        "us-ascii",
-        "7bit",
-        ("Minutes of the planning meeting", "Invoice 2026-017", "Server move on Thursday", "Draft of the contract"),
-        (
-            "Please find the figures below.",
-            "Could you have a look before Thursday?",
-            "I moved the meeting to the small room, since the large one is being painted.",
-            "The customer agreed, but wants the first delivery two weeks earlier.",
-            "Nothing else has changed since the last version.",
-            "Let me know if that works for you.",
-        ),
-    ),
-    "en-GB": _Language(
-        "utf-8",
-        "quoted-printable",
-        ("Café opening hours", "Quarterly review – agenda", "Re-using the façade drawings", "Budget: €12,000 left"),
-        (
-            "That’s fine with me – go ahead.",
-            "The café next door has closed, so lunch is at the naïvely named “Bistro”. 😀",
-            "We have about €12,000 left for this quarter.",
-            "I’ll ring the architects about the façade tomorrow.",
-        ),
-    ),
-    "de": _Language(
-        "windows-1252",
-        "quoted-printable",
-        ("Angebot für die Geräte", "Rückfrage zur Rechnung", "Schlüsselübergabe"),
-        (
-            "Anbei unser „endgültiges“ Angebot über 1.250 €.",
-            "Könnten Sie mir die Rechnung nochmals schicken?",
-            "Die Schlüssel übergeben wir am Dienstag.",
-            "Mit freundlichen Grüßen",
-        ),
-    ),
-    "fr": _Language(
-        "iso-8859-1",
-        "8bit",
-        ("Réunion reportée", "Délai de livraison", "Été : congés de l'équipe"),
-        (
-            "La réunion est reportée à la semaine prochaine.",
-            "Le délai de livraison a été prolongé.",
-            "Voilà les congés demandés par l'équipe.",
-        ),
-    ),
-    "ja": _Language(
-        "iso-2022-jp",
-        "7bit",
-        ("会議資料の送付", "請求書について", "納期のご確認"),
-        (
-            "お世話になっております。",
-            "資料を添付いたします。",
-            "ご確認のほどよろしくお願いいたします。",
-            "納期は来週の予定です。",
-        ),
-    ),
-    "zh": _Language(
-        "gb18030",
-        "base64",
-        ("会议安排", "合同附件", "服务器更新通知"),
-        ("您好，请查收附件。", "会议改到明天下午。", "合同已经更新，请确认。", "谢谢。"),
-    ),
-    "ru": _Language(
-        "koi8-r",
-        "8bit",
-        ("Договор и счёт", "Встреча завтра", "Отчёт за квартал"),
-        ("Здравствуйте, отправляю отчёт за квартал.", "Встреча переносится на завтра.", "Спасибо за быстрый ответ."),
-    ),
-}
-PEOPLE = (
-    _Person("Ann", "ann@example.org", "en"),
-    _Person("Zoë", "zoe@example.org", "en-GB", 60),
-    _Person("Asha", "asha@example.org", "en", 330),
-    _Person("Ben", "ben@example.org", "en-GB", -300),
-    _Person("Jürgen", "juergen@example.com", "de", 60),
-    _Person("Käthe", "kaethe@example.com", "de", 60),
-    _Person("Hélène", "helene@example.net", "fr", 60),
-    _Person("太郎", "taro@tokyo.example.com", "ja", 540),
-    _Person("花子", "hanako@tokyo.example.com", "ja", 540),
-    _Person("娜", "na@example.net", "zh", 480),
-    _Person("Иван", "ivan@example.com", "ru", 180),
-    _Person("Olivia", "olivia@sales.example.com", "en", -480),
-)
-STAFF = tuple(person for person in PEOPLE if person.domain == "example.org")
-DESK = _Person("Desk", "desk@example.org", "en")  # everybody writes to it, or copies it
-ACCOUNTS = _Person("Accounts", "accounts@example.org", "en")
-DAEMON = _Person("Mail Delivery System", f"mailer-daemon@{HOST}", "en")
-FEEDBACK = _Person("Feedback", "feedback@mail.example.com", "en")
-SHOPS = (
-    _Person("Example Shop", "news@shop.example.net", "en"),
-    _Person("Example Travel", "offers@travel.example.com", "en"),
-)
-LISTS = ("gardeners", "releases")
-LOST = ("ada@example.com", "eve@example.com", "joe@example.net", "mia@shop.example.net", "leo@mail.example.com")
-FLAGS = {
-    (): 40,
-    ("\\Seen",): 42,
-    ("\\Answered", "\\Seen"): 12,
-    ("\\Flagged", "\\Seen"): 3,
-    ("$Forwarded", "\\Seen"): 3,
-}
-
-TYPES = {  # by extension: the content type, and how such a file begins
-    "pdf": ("application/pdf", b"%PDF-1.7\n"),
-    "docx": ("application/vnd.openxmlformats-officedocument.wordprocessingml.document", b"PK\3\4\x14\0\6\0"),
-    "xlsx": ("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", b"PK\3\4\x14\0\6\0"),
-    "png": ("image/png", b"\x89PNG\r\n\x1a\n"),
-    "bin": ("application/octet-stream", b"\0\1\2\3"),
-}
-FILES = {  # which several people send
-    "report.pdf": 24_000,
-    "Отчёт за квартал.pdf": 31_000,
-    "請求書 2026年1月.pdf": 18_000,
-    "Angebot für Müller & Söhne.docx": 12_000,
-    "minutes of the planning meeting, with all comments, second corrected version.docx": 9_000,
-    "figures.xlsx": 7_000,
-    "photo.png": 40_000,
-    "data;with=odd chars'.bin": 3_000,
-}
-
-
-# --- the office
-
-
 @dataclass(frozen=True, slots=True)
 class _File:
     name: str
@@ -204,7 +71,7 @@ class _File:
 @dataclass(slots=True)
 class _Thread:
     subject: str
-    people: list[_Person]  # whose turn it is comes first
+    people: list[Person]  # whose turn it is comes first
     ids: list[str] = field(default_factory=list)
     said: str = ""  # in the last message
     list_name: str = ""
@@ -214,10 +81,10 @@ class _Thread:
 class _Letter:
     """What a message says, before it is dated and sent. *part* starts with its Content-Type."""
 
-    sender: _Person
+    sender: Person
     subject: str
     part: bytes
-    to: tuple[_Person, ...] = (DESK,)
+    to: tuple[Person, ...] = (DESK,)
     headers: tuple[str, ...] = ()
     id: str = ""
     verdict: str = "pass"  # of the receiving server, about SPF, DKIM and DMARC
@@ -282,7 +149,7 @@ class _Office:
         subject = self.random.choice(LANGUAGES[author.language].subjects)
         part = self._multipart("mixed", self._body(author), self._attached(self.random.choice(self.files)))
         inner = self._post(_Letter(author, subject, part, (sender,)), when - timedelta(hours=3))
-        forwarded = _part("message/rfc822", inner, "Content-Disposition: attachment; filename=forwarded.eml")
+        forwarded = writing.part("message/rfc822", inner, "Content-Disposition: attachment; filename=forwarded.eml")
         whole = self._multipart("mixed", self._body(sender), forwarded)
         return self._post(_Letter(sender, f"Fwd: {subject}", whole), when)
 
@@ -295,13 +162,13 @@ class _Office:
             f"DTEND:{start + timedelta(hours=1):{ICAL}}", f"ORGANIZER;CN={sender.name}:mailto:{sender.address}",
             f"ATTENDEE:mailto:{DESK.address}", "SUMMARY:Planning", "END:VEVENT", "END:VCALENDAR", "",
         ))  # fmt: skip
-        calendar = _part("text/calendar; charset=utf-8; method=REQUEST", event.encode(), encoding="8bit")
+        calendar = writing.part("text/calendar; charset=utf-8; method=REQUEST", event.encode(), encoding="8bit")
         whole = self._multipart("alternative", self._body(sender), calendar)
         return self._post(_Letter(sender, "Invitation: Planning", whole), when)
 
     def forgery(self, when: datetime) -> bytes:
         sender = self.random.choice((ACCOUNTS, ACCOUNTS, PEOPLE[4]))
-        text = _leaf("plain", "Please pay the open invoice today.\n", LANGUAGES["en"])
+        text = writing.leaf("plain", "Please pay the open invoice today.\n", LANGUAGES["en"])
         return self._post(_Letter(sender, "Payment overdue", text, verdict="fail"), when)
 
     def copy(self, when: datetime) -> bytes:
@@ -317,7 +184,7 @@ class _Office:
             for n, offer in enumerate(offers)
         )
         page = f'<html><body><img src="cid:logo@{sender.domain}"><table>\n{rows}\n</table></body></html>\n'
-        logo = _part(
+        logo = writing.part(
             "image/png; name=logo.png",
             self.logo.content,
             "Content-Disposition: inline; filename=logo.png",
@@ -327,8 +194,8 @@ class _Office:
         utf8 = LANGUAGES["en-GB"]
         part = self._multipart(
             "alternative",
-            _leaf("plain", "\n".join(offers) + "\n", utf8),
-            self._multipart("related", _leaf("html", page, utf8), logo),
+            writing.leaf("plain", "\n".join(offers) + "\n", utf8),
+            self._multipart("related", writing.leaf("html", page, utf8), logo),
         )
         leave = f"https://{sender.domain}/leave?t={self.random.getrandbits(64):016x}"
         headers = (
@@ -346,7 +213,7 @@ class _Office:
             "X-Auto-Response-Suppress: All",
             "Precedence: auto_reply",
         )
-        text = _leaf("plain", "I am out of the office until Monday.\n", LANGUAGES["en"])
+        text = writing.leaf("plain", "I am out of the office until Monday.\n", LANGUAGES["en"])
         return self._post(_Letter(sender, "Automatic reply: Minutes", text, headers=headers, bounced=True), when)
 
     def bounce(self, when: datetime) -> bytes:
@@ -362,7 +229,7 @@ class _Office:
         )
         returned = f"From: {DESK.address}\r\nTo: {address}\r\nSubject: Figures\r\nMessage-ID: <{self._id(DESK)}>\r\n"
         text = f"This is the mail system at {HOST}.\n\nYour message to {address} could not be delivered.\n"
-        part = self._report("delivery-status", text, fields, _part("text/rfc822-headers", returned.encode()))
+        part = self._report("delivery-status", text, fields, writing.part("text/rfc822-headers", returned.encode()))
         return self._notice(_Letter(DAEMON, "Undelivered Mail Returned to Sender", part), when)
 
     def read_receipt(self, when: datetime) -> bytes:
@@ -390,12 +257,12 @@ class _Office:
         part = self._body(sender, text)
         if files:
             part = self._multipart("mixed", part, *(self._attached(file) for file in files))
-        headers = _list_headers(thread.list_name) if thread.list_name else ()
+        headers = writing.list_headers(thread.list_name) if thread.list_name else ()
         if thread.ids:
             references = "\r\n ".join(f"<{id_}>" for id_ in (thread.ids[0], *thread.ids[1:][-10:]))
             headers += (f"In-Reply-To: <{thread.ids[-1]}>", f"References: {references}")
         subject = f"Re: {thread.subject}" if thread.ids else thread.subject
-        to = (_list_address(thread.list_name),) if thread.list_name else (*others, DESK)
+        to = (writing.list_address(thread.list_name),) if thread.list_name else (*others, DESK)
         letter = _Letter(sender, subject, part, to, headers, self._id(sender))
         thread.ids.append(letter.id)
         thread.said = text
@@ -425,9 +292,9 @@ class _Office:
             f"Authentication-Results: {HOST};\r\n\tspf={letter.verdict} smtp.mailfrom={sender.domain};\r\n\tdkim="
             f"{'none' if failed else f'pass header.d={sender.domain}'};\r\n"
             f"\tdmarc={letter.verdict} header.from={sender.domain}",
-            f"From: {_mailbox(sender)}",
-            "To: " + ",\r\n ".join(map(_mailbox, letter.to)),
-            f"Subject: {_words(letter.subject, LANGUAGES[sender.language].charset)}",
+            f"From: {writing.mailbox(sender)}",
+            "To: " + ",\r\n ".join(map(writing.mailbox, letter.to)),
+            f"Subject: {writing.words(letter.subject, LANGUAGES[sender.language].charset)}",
             f"Date: {format_datetime(local)}",
             f"Message-ID: <{letter.id or self._id(sender)}>",
             *letter.headers,
@@ -436,23 +303,23 @@ class _Office:
         )
         return "\r\n".join(lines).encode("ascii") + letter.part
 
-    def _id(self, sender: _Person) -> str:
+    def _id(self, sender: Person) -> str:
         self.sent += 1
         return f"{self.sent}.{self.random.getrandbits(48):012x}@{sender.domain}"
 
-    def _text(self, person: _Person) -> str:
+    def _text(self, person: Person) -> str:
         sentences = LANGUAGES[person.language].sentences
         return "\n".join(self.random.sample(sentences, self.random.randint(2, len(sentences)))) + "\n"
 
-    def _body(self, person: _Person, text: str = "") -> bytes:
+    def _body(self, person: Person, text: str = "") -> bytes:
         text = text or self._text(person)
         language = LANGUAGES[person.language]
-        plain = _leaf("plain", text, language)
+        plain = writing.leaf("plain", text, language)
         if self.random.random() < 0.5:
             return plain
         paragraphs = "\n".join(f"<p>{escape(line)}</p>" for line in text.splitlines())
         return self._multipart(
-            "alternative", plain, _leaf("html", f"<html><body>{paragraphs}</body></html>\n", language)
+            "alternative", plain, writing.leaf("html", f"<html><body>{paragraphs}</body></html>\n", language)
         )
 
     def _multipart(self, subtype: str, *parts: bytes) -> bytes:
@@ -462,12 +329,16 @@ class _Office:
         return head.encode() + opened + f"--{boundary}--\r\n".encode()
 
     def _report(self, kind: str, text: str, fields: str, *rest: bytes) -> bytes:
-        plain = _leaf("plain", text, LANGUAGES["en"])
-        return self._multipart(f"report; report-type={kind}", plain, _part(f"message/{kind}", fields.encode()), *rest)
+        plain = writing.leaf("plain", text, LANGUAGES["en"])
+        return self._multipart(
+            f"report; report-type={kind}", plain, writing.part(f"message/{kind}", fields.encode()), *rest
+        )
 
     def _attached(self, file: _File) -> bytes:
-        name = self.random.choice((_rfc2231, _rfc2047))("filename", file.name)
-        return _part(file.content_type, file.content, f"Content-Disposition: attachment;\r\n {name}", encoding="base64")
+        name = self.random.choice((writing.rfc2231, writing.rfc2047))("filename", file.name)
+        return writing.part(
+            file.content_type, file.content, f"Content-Disposition: attachment;\r\n {name}", encoding="base64"
+        )
 
     def _file(self, name: str, size_bytes: int) -> _File:
         content_type, magic = TYPES[name.rpartition(".")[2]]
@@ -492,83 +363,4 @@ DECK: dict[Card, int] = {
     _Office.read_receipt: 2,
     _Office.copy: 2,
     _Office.complaint: 1,
-}
-
-
-# --- how it is written
-
-
-def _leaf(subtype: str, text: str, language: _Language) -> bytes:
-    """A text part as programs of *language* write it; in UTF-8 when it quotes another language."""
-    charset, encoding = language.charset, language.encoding
-    try:
-        data = text.encode(charset)
-    except UnicodeEncodeError:
-        charset, encoding, data = "utf-8", "quoted-printable", text.encode()
-    # 8bit, 7bit and quoted-printable keep the line ends of the text, which have to be those of mail
-    return _part(f"text/{subtype}; charset={charset}", data.replace(b"\n", b"\r\n"), encoding=encoding)
-
-
-def _part(content_type: str, content: bytes, *headers: str, encoding: str = "7bit") -> bytes:
-    head = "\r\n".join((f"Content-Type: {content_type}", f"Content-Transfer-Encoding: {encoding}", *headers, "", ""))
-    return head.encode("ascii") + ENCODERS[encoding](content)
-
-
-def _mailbox(person: _Person) -> str:
-    return f"{_words(person.name, LANGUAGES[person.language].charset)} <{person.address}>"
-
-
-def _words(text: str, charset: str) -> str:
-    """*text* for a header: as encoded words (RFC 2047) of nine characters each, unless it is ASCII."""
-    if text.isascii():
-        return text
-    try:
-        text.encode(charset)
-    except UnicodeEncodeError:
-        charset = "utf-8"
-    pieces = (text[at : at + 9].encode(charset) for at in range(0, len(text), 9))
-    return "\r\n ".join(f"=?{charset}?b?{base64.b64encode(piece).decode()}?=" for piece in pieces)
-
-
-def _rfc2047(parameter: str, value: str) -> str:
-    """A parameter as many programs write it, although RFC 2047, section 5, forbids encoded words there."""
-    return f'{parameter}="{_words(value, "utf-8")}"'
-
-
-def _rfc2231(parameter: str, value: str) -> str:
-    if value.isascii() and len(value) < 60:
-        return f'{parameter}="{value}"'
-    pieces = [quote(value[at : at + 8], safe="") for at in range(0, len(value), 8)]
-    if len(pieces) == 1:
-        return f"{parameter}*=utf-8''{pieces[0]}"
-    pieces[0] = f"utf-8''{pieces[0]}"
-    return ";\r\n ".join(f"{parameter}*{n}*={piece}" for n, piece in enumerate(pieces))
-
-
-def _list_address(name: str) -> _Person:
-    return _Person(name, f"{name}@lists.example.net", "en")
-
-
-def _list_headers(name: str) -> tuple[str, ...]:
-    return (
-        f"List-Id: {name.title()} <{name}.lists.example.net>",
-        f"List-Post: <mailto:{name}@lists.example.net>",
-        f"List-Unsubscribe: <mailto:{name}-leave@lists.example.net>",
-        "Precedence: list",
-    )
-
-
-def _base64(content: bytes) -> bytes:
-    return base64.encodebytes(content).replace(b"\n", b"\r\n")
-
-
-def _quoted_printable(content: bytes) -> bytes:
-    return binascii.b2a_qp(content, istext=True)
-
-
-ENCODERS: dict[str, Callable[[bytes], bytes]] = {
-    "7bit": bytes,
-    "8bit": bytes,
-    "base64": _base64,
-    "quoted-printable": _quoted_printable,
 }

@@ -16,6 +16,7 @@ from pymongo.database import Database
 from ingestd.breaker import Breaker, Patience
 from ingestd.caps import Caps
 from ingestd.demo import mailbox as sample
+from ingestd.demo.cast import HOST
 from ingestd.errors import Unavailable
 from ingestd.message import Failed, Listed, Metadata, Numbers, Place, RawMessage, Receipt, Vanished
 from ingestd.mime.parse import parse, unparsed
@@ -278,7 +279,7 @@ def _mail(place: Any) -> tuple[list[RawMessage], ...]:
 def _forwarded_in_base64() -> bytes:
     """No program should send such mail (RFC 2046, section 5.2.1), and some do; with more that the sample lacks."""
     inner = crlf(multipart("mixed", part("hello"), attached(b"x" * 2000)))
-    results = f"Authentication-Results: {sample.HOST}; arc=pass\n"
+    results = f"Authentication-Results: {HOST}; arc=pass\n"
     event = part("BEGIN:VEVENT\nDTSTART;TZID=Europe/Berlin:20260501T100000\nEND:VEVENT", "text/calendar")
     return crlf(results + multipart("mixed", event, attached(inner, "message/rfc822"), boundary="outer"))
 
@@ -290,7 +291,7 @@ def _raw(place: Place, content: bytes, date: datetime | None = None, flags: tupl
 
 
 def _stored(database: Store, batch: Sequence[RawMessage], ack: str | None = None, parse: Any = parse) -> list[Receipt]:
-    terms = messages.Terms(ack, authserv_ids=[sample.HOST], over_pop3=True)
+    terms = messages.Terms(ack, authserv_ids=[HOST], over_pop3=True)
     return messages.write(database, batch, parse, terms, step=lambda name: None)
 
 

@@ -10,7 +10,8 @@ from typing import get_args
 
 import pytest
 
-from ingestd.demo.mailbox import HOST, messages
+from ingestd.demo.cast import HOST
+from ingestd.demo.mailbox import messages
 from ingestd.message import Kind
 from ingestd.mime.parse import parse
 from ingestd.raw import InMemory

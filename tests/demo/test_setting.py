@@ -38,7 +38,7 @@ def test_the_demo_takes_everything_in_once_and_proves_a_message(tmp_path: Path) 
 def test_without_a_mail_server_the_samples_are_taken_from_files(tmp_path: Path) -> None:
     # As on a machine without Dovecot: the search path of its programs leads nowhere.
     code = (
-        "import ingestd.demo.dovecot as d; d.PATH = '/nonexistent';"
+        "import ingestd.demo.programs as p; p.PATH = '/nonexistent';"
         "from ingestd.cli.app import main; raise SystemExit(main())"
     )
 

@@ -16,7 +16,7 @@ import dns.resolver
 import dns.rrset
 import pytest
 
-from ingestd.demo.dovecot import make_certificates
+from ingestd.demo.certificates import make_certificates
 from ingestd.sources.autoconfig import SIZE_BYTES, Web, fetched, offered
 from ingestd.sources.discovery import by_exchanger, by_service, discover
 from ingestd.sources.offer import Offer

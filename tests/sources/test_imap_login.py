@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ingestd.demo.dovecot import Certificate, Dovecot, make_certificates
+from ingestd.demo.certificates import Certificate, make_certificates
+from ingestd.demo.dovecot import Dovecot
 from ingestd.errors import IngestError, PutOff, Refused, Unavailable, Unreachable
 from ingestd.sources.imap import ImapAccount, Server
 from ingestd.sources.wire import tls_context
