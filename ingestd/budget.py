@@ -44,11 +44,12 @@ class Budget:
     def of(cls, limit: int, workers: int, spool: int, accounts: int, beside: Sequence[int] = ()) -> Budget:
         """Divide *limit*: the main process gets what it needs to hold *spool* bytes of mail, workers get the rest.
 
-        *beside* are the connections of each account that fetch beside its first one, all on threads of their own.
+        *beside* are the connections of each account that fetch beside its first one. Each has a thread that serves
+        mailboxes, and one that reads ahead.
         Without workers there is only the main process. Raises `TooLittle`.
         """
         connections = accounts + sum(beside)
-        threads = THREADS + sum(others + 1 for others in sorted(beside)[-VISITS:] if others)
+        threads = THREADS + sum(2 * others for others in sorted(beside)[-VISITS:])
         main = MAIN + threads * STACK + workers * (STACK + BATCH) + spool + connections * ACCOUNT
         needed = PROGRAMS + main + max(workers, 1) * LEAST
         if limit < needed:

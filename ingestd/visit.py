@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -12,12 +12,14 @@ from typing import Any, Protocol
 import structlog
 from pymongo.database import Database
 
+from .abreast import Abreast
 from .acknowledge import Told
 from .config import Account
 from .errors import IngestError, Refused
 from .ingest import Plan, Source, Stored, Wanted, choose, ingest, planned
 from .reconcile import reconcile_with_none
 from .sources.imap import ImapAccount, ImapMailbox
+from .sources.imap_shared import WORTH
 from .spool import Spool
 from .store import mailboxes, placements
 from .store.leases import Lease
@@ -70,10 +72,20 @@ class Outcome:
     errors: list[IngestError] = field(default_factory=list)
     over_pop3: list[IngestError] = field(default_factory=list)  # why it was not IMAP, where it was not
 
+    def add(self, summary: Summary) -> None:
+        """Note how a pass went, and what a person has to look into after it."""
+        self.summaries.append(summary)
+        self.errors.extend(unproven(summary))
+
+    def in_order_of(self, mailboxes: Sequence[str]) -> None:
+        """Put what passes came to in the order of *mailboxes*, in whatever order they ended."""
+        rank = {name: place for place, name in enumerate(mailboxes)}
+        self.summaries.sort(key=lambda summary: rank.get(summary.mailbox, len(rank)))
+
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """Serves the mailboxes of one account, one after the other."""
+    """Serves the mailboxes of one account."""
 
     database: Database[Document]
     spool: Spool
@@ -84,7 +96,9 @@ class Visit:
 
     def all_mailboxes(self, imap: ImapAccount, order: Order, watch: Watch, outcome: Outcome) -> None:
         """Make a pass over each mailbox. One that is refused is noted in *outcome*, and the others are served."""
-        for name in matched(imap, self.account, order):
+        names = matched(imap, self.account, order)
+        served = self._several_at_a_time(imap, names, order, watch, outcome)
+        for name in (name for name in names if name not in served):
             if self.spool.stopped:
                 return
             try:
@@ -92,10 +106,38 @@ class Visit:
             except Refused as error:
                 outcome.errors.append(error)
                 continue
-            outcome.summaries.append(self.one_mailbox(mailbox, order, watch))
-            outcome.errors.extend(unproven(outcome.summaries[-1]))
+            outcome.add(self.one_mailbox(mailbox, order, watch))
+        outcome.in_order_of(names)
         if order.mailbox is None:
             self._without_mailbox(imap, {summary.mailbox for summary in outcome.summaries})
+
+    def _several_at_a_time(
+        self, imap: ImapAccount, names: Sequence[str], order: Order, watch: Watch, outcome: Outcome
+    ) -> set[str]:
+        """Make a pass over those of *names* that are small and new to us, over all connections; return which they were.
+
+        A large one comes sooner when all connections have a share of it.
+        """
+        served = set[str]()
+
+        def serve(over: ImapAccount, name: str) -> None:
+            if self.spool.stopped:
+                return
+            try:
+                mailbox = self._opened(over, name)
+            except Refused:
+                if over.connected:
+                    return  # told when its turn comes
+                raise
+            if mailbox.numbers.exists <= WORTH:
+                outcome.add(self.one_mailbox(mailbox, order, watch))
+                imap.seen[name] = mailbox.numbers
+                served.add(name)
+
+        if imap.beside and len(names) > 1:
+            visited = mailboxes.names(self.database, self.account.name)
+            Abreast([name for name in names if name not in visited], serve).run(imap)
+        return served
 
     def one_mailbox(self, mailbox: Source, order: Order, watch: Watch) -> Summary:
         """Make a pass over *mailbox*, and remember how it went."""

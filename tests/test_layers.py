@@ -26,7 +26,7 @@ LAYERS = (
     {"candidates", "flags", "reconcile", "acknowledge"},
     {"ingest"},
     {"maildrop"},
-    {"pool", "watcher", "scheduler", "summary", "shares", "governor", "connections"},
+    {"pool", "watcher", "scheduler", "summary", "shares", "governor", "connections", "abreast"},
     {"access", "smtp", "alerts", "metrics"},
     {"workers"},
     {"archive", "visit", "holding", "chores"},

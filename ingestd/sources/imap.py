@@ -43,7 +43,8 @@ class ImapAccount:
         """*connections* may fetch at a time, this one included."""
         self.name, self.server = name, server
         ours = replace(server, meter=server.meter.beside)
-        self.beside = tuple(ImapAccount(name, ours) for _ in range(connections - 1))
+        self._others = tuple(ImapAccount(name, ours) for _ in range(connections - 1))
+        self.beside = self._others  # those that may take part in a fetch now
         self.opened: ImapMailbox | None = None  # what the connection has selected
         self.seen: dict[str, Numbers] = {}  # what each mailbox said when it was last opened
         self._session: Session | None = None
@@ -56,7 +57,7 @@ class ImapAccount:
         """Connect and log in; raise Unavailable or Refused."""
         self._entered = True
         self.session()
-        for each in self.beside:
+        for each in self._others:
             each._entered, each._raw_names = True, self._raw_names
         return self
 
@@ -74,10 +75,24 @@ class ImapAccount:
 
     def be_alone(self) -> None:
         """Close the connections beside this one, of which the next large fetch would make use."""
-        for each in self.beside:
+        for each in self._others:
             if each._session and self._session:  # else it is not worth while to wait for a word of the server
                 each._session.log_out()
             each.drop()
+
+    @contextmanager
+    def lent(self) -> Iterator[Sequence[ImapAccount]]:
+        """Give the connections beside this one, which fetches alone during the block, for other threads to use."""
+        self.beside = ()
+        try:
+            yield self._others
+        finally:
+            self.beside = self._others
+
+    @property
+    def connected(self) -> bool:
+        """Whether the connection stands, as far as is known."""
+        return self._session is not None
 
     @property
     def capabilities(self) -> tuple[str, ...]:
@@ -137,7 +152,7 @@ class ImapAccount:
 
     def abort(self) -> None:
         """End what other threads wait for, even for a login. Only leaving the `with` block works after it."""
-        for each in (self, *self.beside):
+        for each in (self, *self._others):
             each._switch.turn_off()
 
     def cut(self) -> None:

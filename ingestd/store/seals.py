@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
+from threading import Lock
 from typing import Any, Literal
 
 from bson import Int64
@@ -32,11 +33,12 @@ ATTEMPTS = 3  # each one further behind a late seal of a holder before us
 
 
 class Seals:
-    """The log of one account, for whoever holds its *lease*."""
+    """The log of one account, for whoever holds its *lease*. Safe to use from several threads."""
 
     def __init__(self, database: Database[Document], lease: Lease) -> None:
         """Open the log. A lease that was taken over is written there first: its old holder can seal nothing more."""
         self._database, self._account, self._token = database, lease.account, lease.token
+        self._order = Lock()  # of what is appended
         self._tail = self._near() or self._last()
         if lease.taken_over:
             self.append([], "taken_over")
@@ -53,13 +55,14 @@ class Seals:
         Raises LeaseLost when a later holder has written.
         """
         facts = [{"_id": r.place.id, "digest": r.sha256, "size_bytes": Int64(r.size_bytes)} for r in receipts]
-        for _ in range(ATTEMPTS):
-            if self._tail and self._tail["token"] > self._token:
-                raise LeaseLost(f"account {self._account}: another daemon took it over")
-            if written := self._insert(self._next(facts, kind)):
-                self._tail = written
-                return self.number
-            self._tail = self._last()
+        with self._order:
+            for _ in range(ATTEMPTS):
+                if self._tail and self._tail["token"] > self._token:
+                    raise LeaseLost(f"account {self._account}: another daemon took it over")
+                if written := self._insert(self._next(facts, kind)):
+                    self._tail = written
+                    return self.number
+                self._tail = self._last()
         raise StoreUnavailable(f"account {self._account}: seal {self.number + 1} could not be written; try again")
 
     def named_since(self, number: int, kind: Kind = "stored") -> set[tuple[str, str]]:

@@ -167,9 +167,9 @@ def on(pattern: bytes, fault: Fault, nth: int = 1) -> Fault:
     return when(lambda piece: pattern in piece, fault, nth)
 
 
-def always(pattern: bytes, fault: Fault) -> Fault:
-    """Do *fault* to every piece that holds *pattern*."""
-    return lambda flow, piece: (fault if pattern in piece else forwarded)(flow, piece)
+def always(pattern: bytes, fault: Fault, others: Fault = forwarded) -> Fault:
+    """Do *fault* to every piece that holds *pattern*, and *others* to the others."""
+    return lambda flow, piece: (fault if pattern in piece else others)(flow, piece)
 
 
 def when(meant: Callable[[bytes], bool], fault: Fault, nth: int = 1) -> Fault:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from threading import enumerate as threads
@@ -16,6 +17,7 @@ from ingestd.store.borrowing import borrow
 from ingestd.store.leases import Lease, Leases, Owner, beating, hold
 from ingestd.store.seals import Seals, chained
 from tests.fakes import mail, raw
+from tests.faults.state import broken_seals
 from tests.waiting import until as until_true
 
 Document = dict[str, Any]
@@ -270,6 +272,16 @@ def test_a_seal_whose_answer_was_lost_is_recognised_as_our_own(database: Databas
 
         assert again.append([receipt(1)]) == 1
         assert database.seals.count_documents({"account": "work"}) == 1
+
+
+def test_several_threads_write_one_chain(database: Database[Document]) -> None:
+    with hold(database, "work", HERE) as lease, ThreadPoolExecutor(4) as writers:
+        seals = Seals(database, lease)
+        numbers = list(writers.map(lambda uid: seals.append([receipt(uid)]), range(1, 41)))
+
+    written = list(database.seals.find().sort("_id"))
+    assert sorted(numbers) == [seal["n"] for seal in written] == list(range(1, 41))
+    assert broken_seals(database) == []
 
 
 def test_the_chain_can_be_computed_again_from_the_seals_alone(database: Database[Document]) -> None:

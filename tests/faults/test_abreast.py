@@ -1,0 +1,211 @@
+"""Many small mailboxes over several connections: whatever ends a pass, the next one ends as if nothing had been."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from threading import Event, Lock
+from time import monotonic
+from typing import Any
+
+import pytest
+from pymongo.database import Database
+
+from ingestd.abreast import WORTH
+from ingestd.demo.mailbox import Sample
+from ingestd.sources.imap_shared import WORTH as MUCH
+from tests.dovecot import private_dovecot
+from tests.fakes import NOON
+from tests.faults import state
+from tests.faults.conftest import Trial
+from tests.faults.proxy import Fault, Flow, Proxy, always, cut, first, forwarded, on, silent
+from tests.waiting import DEADLINE, until
+
+Document = dict[str, Any]
+
+CONNECTIONS = 3
+MAILBOXES = ["INBOX", *(f"box {number:02}" for number in range(1, CONNECTIONS * WORTH))]
+LETTERS = 3  # in each mailbox
+COUNT = LETTERS * len(MAILBOXES)
+ACCOUNT = 'mailboxes = ["*"]'
+SEVERAL = f"{ACCOUNT}\nfetch_connections = {CONNECTIONS}"
+MOMENTS = ("literal:9", "parsed:4", "placements:4", "sealed:5", "checkpoint:20")
+
+
+def letters(mailbox: int) -> list[Sample]:
+    """Mail of its own for each mailbox, and a letter that lies in all of them."""
+    own = [Sample(b"Subject: %d in %d\r\n\r\nhello\r\n" % (n, mailbox), NOON, ()) for n in range(LETTERS - 1)]
+    return [*own, Sample(b"Subject: to all\r\n\r\nhello\r\n", NOON, ())]
+
+
+@pytest.fixture
+def filled(trial: Trial) -> Trial:
+    fill(trial)
+    return trial
+
+
+def fill(trial: Trial) -> None:
+    for number, mailbox in enumerate(MAILBOXES):
+        trial.site.deliver(letters(number), mailbox)
+    trial.configure(account=SEVERAL)
+
+
+def together(proxy: Proxy, others: Fault = forwarded, connections: int = CONNECTIONS) -> Fault:
+    """No mailbox is opened before there are so many connections; *others* happens to all else that is said."""
+    return always(b"EXAMINE", first(lambda: until(lambda: proxy.connections >= connections)), others)
+
+
+def whole(found: Document) -> bool:
+    """Whether all mail is there, each letter once, and sealed as often as it lies somewhere."""
+    return len(found["sealed"]) == COUNT and len(found["messages"]) == COUNT - len(MAILBOXES) + 1
+
+
+def in_any_order(found: Document) -> Document:
+    """*found*, where it does not matter in which of its mailboxes a letter was met first."""
+    messages = {id_: {**each, "mailboxes": set(each["mailboxes"])} for id_, each in found["messages"].items()}
+    return {**found, "messages": messages, "originals": set(found["originals"])}
+
+
+def test_several_connections_bring_what_one_brings(filled: Trial, imap_proxy: Proxy) -> None:
+    filled.behind(imap_proxy)
+    imap_proxy.towards_server = together(imap_proxy)
+
+    found = filled.finish()
+    filled.configure(account=ACCOUNT)
+
+    assert imap_proxy.connections == CONNECTIONS
+    assert whole(found)
+    assert in_any_order(found) == in_any_order(filled.undisturbed())
+
+
+def test_what_it_came_to_is_told_in_the_order_of_the_mailboxes(filled: Trial) -> None:
+    first, again = (json.loads(filled.site.run("once", "--json").stdout)["accounts"][0]["mailboxes"] for _ in range(2))
+
+    assert [each["mailbox"] for each in first] == [each["mailbox"] for each in again]
+    assert {each["selected"] for each in first} == {LETTERS}
+    assert {each["known_before"] for each in again} == {LETTERS}
+
+
+def test_connections_keep_to_the_cap_of_the_account(filled: Trial, imap_proxy: Proxy) -> None:
+    filled.behind(imap_proxy, account=f"{SEVERAL}\n[account.limits]\nconnections = 2")
+    imap_proxy.towards_server = together(imap_proxy, connections=2)
+
+    found = filled.finish()
+
+    assert imap_proxy.connections == 2
+    assert whole(found)
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killed_with_several_connections_nothing_is_lost_or_doubled(
+    filled: Trial, imap_proxy: Proxy, moment: str
+) -> None:
+    filled.behind(imap_proxy)
+    imap_proxy.towards_server = together(imap_proxy)
+
+    killed = filled.once(INGESTD_FAIL_AT=moment)
+    imap_proxy.heal()
+    found = filled.finish()
+
+    assert killed == -9
+    assert whole(found)
+
+
+def test_a_connection_that_is_cut_ends_no_visit(filled: Trial, imap_proxy: Proxy) -> None:
+    filled.behind(imap_proxy)
+    imap_proxy.towards_server = together(imap_proxy, on(b"BODY.PEEK[]", cut, nth=3))
+
+    found = filled.finish()
+
+    assert imap_proxy.strikes == 1
+    assert whole(found)
+
+
+def test_a_mail_server_that_goes_down_loses_nothing(trial: Trial) -> None:
+    with private_dovecot() as server:
+        trial.site.server = server
+        fill(trial)
+        with Proxy(("127.0.0.1", server.imap_port)) as proxy:
+            trial.behind(proxy)
+            proxy.towards_server = together(proxy, on(b"BODY.PEEK[]", first(server.stop), nth=3))
+
+            ended = trial.once()
+            server.start()
+            proxy.heal()
+            found = trial.finish()
+
+        assert (ended, proxy.strikes) == (1, 1)
+        assert whole(found)
+
+
+def test_a_mailbox_that_goes_before_it_is_opened_is_told_once_and_the_others_are_served(
+    filled: Trial, imap_proxy: Proxy
+) -> None:
+    gone, deleting = MAILBOXES[-1], Lock()
+    person = filled.site.client()
+    filled.behind(imap_proxy)
+
+    def open_or_delete(flow: Flow, piece: bytes) -> None:
+        until(lambda: imap_proxy.connections >= CONNECTIONS)
+        with deleting:
+            if gone.encode() in piece and person.folder_exists(gone):
+                person.delete_folder(gone)
+        flow.forward(piece)
+
+    imap_proxy.towards_server = always(b"EXAMINE", open_or_delete)
+
+    ended = filled.once()
+    person.logout()
+    found = state.of(filled.site)
+
+    assert ended == 1
+    assert filled.said().count(f"mailbox work/{gone} refused") == 1
+    assert len(found["sealed"]) == COUNT - LETTERS
+
+
+def test_sigterm_is_heard_while_the_server_is_silent_on_all_connections(filled: Trial, imap_proxy: Proxy) -> None:
+    filled.behind(imap_proxy)
+    quiet = Event()
+
+    def fall_silent() -> None:
+        imap_proxy.towards_client = silent
+        quiet.set()
+
+    imap_proxy.towards_server = together(imap_proxy, on(b"BODY.PEEK[]", first(fall_silent), nth=3))
+    life = filled.start("once")
+    assert quiet.wait(DEADLINE)
+    began = monotonic()
+
+    os.kill(life.pid, signal.SIGTERM)
+    ended = life.wait()
+
+    assert ended == 130
+    assert monotonic() - began < 30
+    imap_proxy.heal()
+    assert whole(filled.finish())
+
+
+def test_what_is_large_comes_after_the_others_when_all_connections_can_share_it(
+    filled: Trial, database: Database[Document]
+) -> None:
+    large = MAILBOXES[1]
+    filled.site.deliver((Sample(b"Subject: %d\r\n\r\nhello\r\n" % n, NOON, ()) for n in range(MUCH)), large)
+
+    found = filled.finish()
+
+    mailbox = {place["_id"]: place["mailbox"] for place in database.placements.find()}
+    names = [mailbox[place["_id"]] for seal in database.seals.find().sort("_id") for place in seal["places"]]
+    assert len(found["sealed"]) == COUNT + MUCH
+    assert set(names[: COUNT - LETTERS]) == set(MAILBOXES) - {large}
+    assert set(names[COUNT - LETTERS :]) == {large}
+
+
+def test_what_is_known_is_visited_over_one_connection(filled: Trial, imap_proxy: Proxy) -> None:
+    filled.finish()
+    filled.behind(imap_proxy)
+
+    found = filled.finish()
+
+    assert imap_proxy.connections == 1
+    assert whole(found)
