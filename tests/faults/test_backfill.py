@@ -13,7 +13,6 @@ import psutil
 import pytest
 from pymongo.database import Database
 
-from ingestd.demo.dovecot import Dovecot
 from ingestd.demo.mailbox import Sample
 from ingestd.push import SLICE
 from ingestd.sources.imap_shared import WORTH
@@ -22,7 +21,7 @@ from tests.e2e.conftest import Site
 from tests.fakes import NOON
 from tests.faults import state
 from tests.faults.conftest import Trial
-from tests.faults.proxy import Proxy, after, always, cut, first, on, silent
+from tests.faults.proxy import Fault, Proxy, after, always, cut, first, forwarded, on, silent
 from tests.waiting import DEADLINE, until
 
 Document = dict[str, Any]
@@ -42,6 +41,14 @@ def filled(trial: Trial) -> Trial:
     trial.site.deliver(letters())
     trial.configure(account=CONNECTIONS)
     return trial
+
+
+def shared(others: Fault = forwarded) -> Fault:
+    """No letter is asked for before another connection has the mailbox open; *others* happens to all else."""
+    another = Event()
+    opened = on(b"EXAMINE", first(another.set), nth=2)
+    asking = always(b"INTERNALDATE", first(lambda: another.wait(DEADLINE)), others)
+    return always(b"EXAMINE", opened, asking)
 
 
 def stored(database: Database[Document]) -> set[int]:
@@ -69,8 +76,10 @@ def test_killed_with_several_connections_nothing_is_lost_doubled_or_fetched_agai
     assert sorted(asked(filled.site)) == sorted(set(range(1, COUNT + 1)) - safe)
 
 
-def test_several_connections_bring_what_one_brings(filled: Trial) -> None:
+def test_several_connections_bring_what_one_brings(filled: Trial, imap_proxy: Proxy) -> None:
     filled.site.server.transcribe(filled.site.user)
+    filled.behind(imap_proxy)
+    imap_proxy.towards_server = shared()
 
     found = filled.finish()
     transcripts = len(list((filled.site.server.directory / "transcripts" / filled.site.user).glob("*.in")))
@@ -86,14 +95,14 @@ def test_a_mail_server_that_goes_down_under_several_connections_loses_nothing(tr
         trial.site.deliver(letters())
         with Proxy(("127.0.0.1", server.imap_port)) as proxy:
             trial.behind(proxy, account=CONNECTIONS)
-            proxy.towards_server = on(b"UID FETCH 4", first(server.stop))
+            proxy.towards_server = shared(on(b"UID FETCH 4", first(server.stop)))
 
             ended = trial.once()
             connections = proxy.connections
             server.start()
             found = trial.finish()
 
-        assert (ended, proxy.strikes) == (1, 1)
+        assert (ended, proxy.strikes) == (1, 2)
         assert connections > 1
         assert len(found["sealed"]) == len(found["messages"]) == COUNT
 
@@ -166,6 +175,7 @@ def test_sigterm_is_heard_while_the_server_is_silent_on_all_connections(filled: 
         quiet.set()
 
     imap_proxy.towards_client = after(100_000, first(fall_silent))
+    imap_proxy.towards_server = shared()
     life = filled.start("once")
     assert quiet.wait(DEADLINE)
     began = monotonic()
@@ -181,18 +191,19 @@ def test_sigterm_is_heard_while_the_server_is_silent_on_all_connections(filled: 
 
 
 def test_a_daemon_keeps_its_connections_while_there_is_much_to_do_and_no_longer(
-    trial: Trial, database: Database[Document], dovecot: Dovecot
+    trial: Trial, database: Database[Document], imap_proxy: Proxy
 ) -> None:
     trial.site.deliver(Sample(b"Subject: %d\r\n\r\nhello\r\n" % n, NOON, ()) for n in range(SLICE + COUNT))
-    trial.configure(account=f"{CONNECTIONS}\nidle = true")
+    trial.behind(imap_proxy, account=f"{CONNECTIONS}\nidle = true")
+    imap_proxy.towards_server = shared()
     life = trial.start("run")
     process = psutil.Process(life.pid)
 
     def connections() -> int:
         open_ = process.net_connections()
-        return sum(each.status == "ESTABLISHED" and each.raddr.port == dovecot.imap_port for each in open_)
+        return sum(each.status == "ESTABLISHED" and each.raddr.port == imap_proxy.port for each in open_)
 
-    until(lambda: database.placements.count_documents({"state": "stored"}) == SLICE + COUNT)
+    until(lambda: database.placements.count_documents({"state": "stored"}) == SLICE + COUNT, 2 * DEADLINE)
     until(lambda: connections() == 1)
     os.kill(life.pid, signal.SIGTERM)
 
