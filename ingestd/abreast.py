@@ -27,22 +27,28 @@ class Abreast:
         self._left, self._serve = deque(mailboxes), serve
         self._opening = Lock()  # one at a time: where one is refused, the next need not try
         self._failure: BaseException | None = None
+        self._over = False
 
     def run(self, imap: ImapAccount) -> None:
         """Serve all mailboxes over *imap* and the connections beside it; return when nothing is under way any more.
 
         Raises what *serve* raises, but not what another connection than the first is to blame for.
         """
+        error: BaseException | None = None
         with imap.lent() as others:
             threads = self._started(others[: len(self._left) // WORTH])
             try:
                 self._serve_all(imap)
-            finally:
-                self._left.clear()
-                for thread in threads:
-                    thread.join()
-        if self._failure:
-            raise self._failure
+            except BaseException as raised:  # noqa: BLE001 - raised again when the others have ended
+                error = raised
+            if error or self._failure:
+                self._cut_short(others)
+            for thread in threads:
+                thread.join()
+        if self._failure:  # which is worse than what happened to a connection
+            raise self._failure from error
+        if error:
+            raise error
 
     def _started(self, others: Sequence[ImapAccount]) -> list[Thread]:
         started = []
@@ -64,7 +70,8 @@ class Abreast:
         except (StoreUnavailable, LeaseLost) as error:
             self._fail(error)
         except IngestError as error:
-            other.server.meter.failed_beside(error)
+            if not self._over:
+                other.server.meter.failed_beside(error)
         except BaseException as error:  # noqa: BLE001 - raised again by who runs the round
             self._fail(error)
 
@@ -77,5 +84,12 @@ class Abreast:
             self._serve(imap, mailbox)
 
     def _fail(self, error: BaseException) -> None:
-        self._failure = error
+        self._failure = self._failure or error
         self._left.clear()
+
+    def _cut_short(self, others: Iterable[ImapAccount]) -> None:
+        """Have whatever is under way over *others* end where it is."""
+        self._over = True
+        self._left.clear()
+        for other in others:
+            other.abort()

@@ -22,6 +22,7 @@ MAIN = 128 * MIB  # of the main process before the first message, and room for w
 STACK = 2 * MIB  # of a thread; with the usual 8, those that watch a replica set would take more than a message does
 THREADS = 32  # of the main process, beside one for each worker
 BATCH = 5 * MIB  # on its way to a worker
+LANE = MIB  # of a mailbox that is read ahead although the spool is full: each may hold one message in memory
 VISITS = 4  # accounts that are visited at a time
 ACCOUNT = MIB // 4  # a connection that waits for news, and what is known of its mailboxes
 LEAST = 104 * MIB  # of a worker, so that any single message can be parsed
@@ -49,8 +50,9 @@ class Budget:
         Without workers there is only the main process. Raises `TooLittle`.
         """
         connections = accounts + sum(beside)
-        threads = THREADS + sum(2 * others for others in sorted(beside)[-VISITS:])
-        main = MAIN + threads * STACK + workers * (STACK + BATCH) + spool + connections * ACCOUNT
+        others = sum(sorted(beside)[-VISITS:])
+        threads = THREADS + 2 * others
+        main = MAIN + threads * STACK + workers * (STACK + BATCH) + spool + others * LANE + connections * ACCOUNT
         needed = PROGRAMS + main + max(workers, 1) * LEAST
         if limit < needed:
             what = f"workers = {workers}, {size_text(spool)} of spool_memory and {accounts:,} account(s)"

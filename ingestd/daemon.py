@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -87,6 +88,7 @@ class Daemon:
         self._access, self.database, self.spool, self.workers = access, database, spool, workers
         self.leases, self.owner = leases, leases.owner
         self.connections = Connections()
+        self._refused = defaultdict[str, set[str]](set)  # mailboxes, by account
         self._stop_by: float | None = None
 
     def serve(self, account: Account, order: Order, watch: Watch) -> Outcome:
@@ -201,7 +203,7 @@ class Daemon:
     def visit(self, account: Account, lease: Lease) -> Visit:
         """A visit to *account*, whose *lease* is held."""
         seals = Seals(self.database, lease)
-        return Visit(self.database, self.spool, self.workers, account, lease, seals)
+        return Visit(self.database, self.spool, self.workers, account, lease, seals, self._refused[account.name])
 
     def stop(self) -> None:
         """End what is under way: batches that are being stored are finished, nothing more is read.

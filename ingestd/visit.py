@@ -6,6 +6,8 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from math import inf
 from time import monotonic
 from typing import Any, Protocol
 
@@ -93,51 +95,45 @@ class Visit:
     account: Account
     lease: Lease
     seals: Seals
+    refused: set[str]  # mailboxes that the server would not open, as far as is known
 
     def all_mailboxes(self, imap: ImapAccount, order: Order, watch: Watch, outcome: Outcome) -> None:
-        """Make a pass over each mailbox. One that is refused is noted in *outcome*, and the others are served."""
-        names = matched(imap, self.account, order)
-        served = self._several_at_a_time(imap, names, order, watch, outcome)
-        for name in (name for name in names if name not in served):
-            if self.spool.stopped:
-                return
-            try:
-                mailbox = self._opened(imap, name)
-            except Refused as error:
-                outcome.errors.append(error)
-                continue
-            outcome.add(self.one_mailbox(mailbox, order, watch))
-        outcome.in_order_of(names)
-        if order.mailbox is None:
-            self._without_mailbox(imap, {summary.mailbox for summary in outcome.summaries})
+        """Make a pass over each mailbox. One that is refused is noted in *outcome*, and the others are served.
 
-    def _several_at_a_time(
-        self, imap: ImapAccount, names: Sequence[str], order: Order, watch: Watch, outcome: Outcome
-    ) -> set[str]:
-        """Make a pass over those of *names* that are small and new to us, over all connections; return which they were.
-
-        A large one comes sooner when all connections have a share of it.
+        Those that are new to us are served over all connections that *imap* may have, each over one, unless they are
+        large: these come sooner when all connections have a share of them.
         """
-        served = set[str]()
+        names = matched(imap, self.account, order)
+        left = dict.fromkeys(names)
 
-        def serve(over: ImapAccount, name: str) -> None:
+        def serve(over: ImapAccount, name: str, most: float = inf) -> None:
             if self.spool.stopped:
                 return
             try:
                 mailbox = self._opened(over, name)
-            except Refused:
-                if over.connected:
-                    return  # told when its turn comes
-                raise
-            if mailbox.numbers.exists <= WORTH:
+            except Refused as error:
+                if not over.connected:
+                    raise
+                if over is imap:  # else it is told when its turn comes
+                    outcome.errors.append(error)
+                    self.refused.add(name)
+                    del left[name]
+                return
+            if mailbox.numbers.exists <= most:
                 outcome.add(self.one_mailbox(mailbox, order, watch))
+                self.refused.discard(name)
                 imap.seen[name] = mailbox.numbers
-                served.add(name)
+                del left[name]
 
-        if imap.beside and len(names) > 1:
-            visited = mailboxes.names(self.database, self.account.name)
-            Abreast([name for name in names if name not in visited], serve).run(imap)
-        return served
+        serve(imap, names[0])
+        if imap.beside and left:
+            visited = mailboxes.names(self.database, self.account.name) | self.refused
+            Abreast([name for name in left if name not in visited], partial(serve, most=WORTH)).run(imap)
+        for name in list(left):
+            serve(imap, name)
+        outcome.in_order_of(names)
+        if order.mailbox is None and not self.spool.stopped:
+            self._without_mailbox(imap, {summary.mailbox for summary in outcome.summaries})
 
     def one_mailbox(self, mailbox: Source, order: Order, watch: Watch) -> Summary:
         """Make a pass over *mailbox*, and remember how it went."""

@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
+from threading import Lock
 from typing import Any, Protocol, TypeVar
 
 from pymongo.database import Database
@@ -177,12 +178,12 @@ def started(count: int, settings: StoreSettings, memory_bytes: int, parse: Parse
 
 
 class InProcess:
-    """No processes: a task is done when it is submitted."""
+    """No processes: a task is done when it is submitted, one at a time, as there is memory for one."""
 
     count = 0
 
     def __init__(self, do: Callable[[Any], Any]) -> None:
-        self._do = do
+        self._do, self._one_at_a_time = do, Lock()
 
     def give_up(self) -> None:
         """Nothing is ever under way here."""
@@ -190,7 +191,8 @@ class InProcess:
     def submit(self, task: Task[T]) -> Future[T]:
         future: Future[T] = Future()
         try:
-            future.set_result(self._do(task))
+            with self._one_at_a_time:
+                future.set_result(self._do(task))
         except Exception as error:  # noqa: BLE001 - raised again by whoever asks the future
             future.set_exception(error)
         return future

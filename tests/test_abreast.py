@@ -13,7 +13,7 @@ from ingestd.abreast import WORTH, Abreast
 from ingestd.errors import IngestError, LeaseLost, PutOff, Refused, StoreUnavailable, Unavailable
 from ingestd.sources.imap import ImapAccount
 from ingestd.sources.server import Unmetered
-from tests.imap_script import ImapScript
+from tests.imap_script import ImapScript, Turn
 from tests.waiting import DEADLINE, until
 
 CONNECTIONS = 3
@@ -162,24 +162,37 @@ def test_what_is_no_fault_of_a_connection_ends_the_round_over_all_of_them(
     assert round_.meter.failures == []
 
 
-def test_what_goes_wrong_with_the_first_connection_is_raised_when_the_others_have_ended(server: ImapScript) -> None:
-    round_, failed, together = Round(server), Event(), Barrier(CONNECTIONS)
+def test_what_goes_wrong_with_the_first_connection_ends_the_others_which_work_again_later(server: ImapScript) -> None:
+    round_, together = Round(server), Barrier(CONNECTIONS)
+    server.replies["NOOP"] = Turn.hang
 
     def serve(imap: ImapAccount, mailbox: str) -> None:
-        if not failed.is_set():
-            together.wait(DEADLINE)
+        together.wait(DEADLINE)
         if imap is round_.imap:
-            failed.set()
+            until(lambda: server.count("NOOP") == CONNECTIONS - 1)
             raise Unavailable("away")
-        assert failed.wait(DEADLINE)
-        round_.serve(imap, mailbox)
+        imap.ask("a look", b"NOOP")
 
-    with round_.imap, pytest.raises(Unavailable, match="away"):
+    with round_.imap:
+        with pytest.raises(Unavailable, match="away"):
+            Abreast(MAILBOXES, serve).run(round_.imap)
+        left = others()
+        again = [imap.ask("another look", b"CAPABILITY").status for imap in (round_.imap, *round_.imap.beside)]
+
+    assert left == []
+    assert again == ["OK"] * CONNECTIONS
+    assert round_.meter.failures == []
+
+
+def test_what_is_no_fault_of_a_connection_is_raised_rather_than_what_is(server: ImapScript) -> None:
+    round_, together = Round(server), Barrier(CONNECTIONS)
+
+    def serve(imap: ImapAccount, mailbox: str) -> None:
+        together.wait(DEADLINE)
+        raise Unavailable("away") if imap is round_.imap else LeaseLost("another's")
+
+    with round_.imap, pytest.raises(LeaseLost, match="another's"):
         Abreast(MAILBOXES, serve).run(round_.imap)
-
-    assert round_.imap not in round_.over
-    assert len(round_.over) == CONNECTIONS - 1
-    assert others() == []
 
 
 def others() -> list[Thread]:

@@ -9,7 +9,7 @@ import textwrap
 
 import pytest
 
-from ingestd.budget import BATCH, LEAST, MIB, PROGRAMS, STACK, Budget, TooLittle
+from ingestd.budget import BATCH, LANE, LEAST, MIB, PROGRAMS, STACK, Budget, TooLittle
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4, 64])
@@ -42,8 +42,8 @@ def test_connections_beside_the_first_of_an_account_are_part_of_it_and_the_threa
     alone = Budget.of(1024 * MIB, 2, 16 * MIB, 6)
     one, all_of_them = (Budget.of(1024 * MIB, 2, 16 * MIB, 6, beside) for beside in ([0, 0, 3], [3] * 6))
 
-    assert one.main - alone.main == 6 * STACK + 3 * MIB // 4
-    assert all_of_them.main - alone.main == 4 * 6 * STACK + 6 * 3 * MIB // 4
+    assert one.main - alone.main == 3 * (2 * STACK + LANE) + 3 * MIB // 4
+    assert all_of_them.main - alone.main == 4 * 3 * (2 * STACK + LANE) + 6 * 3 * MIB // 4
 
 
 def test_without_workers_the_main_process_has_it_all() -> None:

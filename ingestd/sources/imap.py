@@ -39,11 +39,13 @@ class ImapAccount:
     Others may stand *beside* it, and are made when there is much to fetch (`Shared`).
     """
 
-    def __init__(self, name: str, server: Server, connections: int = 1) -> None:
-        """*connections* may fetch at a time, this one included."""
-        self.name, self.server = name, server
+    def __init__(self, name: str, server: Server, connections: int = 1, *, spare: bool = False) -> None:
+        """*connections* may fetch at a time, this one included. A *spare* one stands beside another, whose word counts:
+        what this one cannot bring is left to that.
+        """
+        self.name, self.server, self.spare = name, server, spare
         ours = replace(server, meter=server.meter.beside)
-        self._others = tuple(ImapAccount(name, ours) for _ in range(connections - 1))
+        self._others = tuple(ImapAccount(name, ours, spare=True) for _ in range(connections - 1))
         self.beside = self._others  # those that may take part in a fetch now
         self.opened: ImapMailbox | None = None  # what the connection has selected
         self.seen: dict[str, Numbers] = {}  # what each mailbox said when it was last opened
@@ -82,11 +84,18 @@ class ImapAccount:
 
     @contextmanager
     def lent(self) -> Iterator[Sequence[ImapAccount]]:
-        """Give the connections beside this one, which fetches alone during the block, for other threads to use."""
+        """Give the connections beside this one, which fetches alone during the block, for other threads to use.
+
+        No thread may use them at its end. Those that were aborted work again after it, unless this one was, too.
+        """
         self.beside = ()
         try:
             yield self._others
         finally:
+            for each in self._others:
+                if each._switch.off and not self._switch.off:
+                    each.drop()
+                    each._switch = Switch()
             self.beside = self._others
 
     @property

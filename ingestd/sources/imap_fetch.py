@@ -12,7 +12,7 @@ message again and again, while it gives the others, only means that message.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -76,7 +76,7 @@ class Fetch:
         self._line: deque[_Asked | Arrival] = deque()  # asked for, in order
         self._bodies = Bodies(task.lane.largest)  # those of the line that are on their way
 
-    def arrivals(self, uids: UIDSet) -> Iterator[Arrival]:
+    def arrivals(self, uids: UIDSet) -> Generator[Arrival]:
         """Yield what becomes of each of *uids*, in ascending order; raise Unavailable when that cannot go on.
 
         May be asked again and again; when there is no more to ask for, `finish` is owed.

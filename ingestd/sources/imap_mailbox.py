@@ -30,7 +30,7 @@ from .imap_look import FLAGGED_AT, flags, look, told
 from .imap_names import is_name
 from .imap_removal import Announce, remove
 from .imap_session import Session
-from .imap_shared import WORTH, Another, Shared
+from .imap_shared import WORTH, Another, Shared, without_doubt
 from .server import Server
 
 if TYPE_CHECKING:
@@ -110,7 +110,8 @@ class ImapMailbox:
 
         In ascending order, or where there are many, over all connections of the account and in any order. Blocks while
         the spool is full. A message that the server will not give is a value (`Failed`); raises Unavailable when the
-        connection cannot be made again. Until the iterator ends, it owns the connections.
+        connection cannot be made again. A spare connection raises that at any doubt. Until the iterator ends, it owns
+        the connections.
         """
 
         def place(uid: int) -> Place:
@@ -120,6 +121,9 @@ class ImapMailbox:
             task, beside = Task(lane, place, since, twins), self._account.beside
             if beside and len(uids) > WORTH:
                 yield from Shared(task, self._taking_part(self._account), map(self._taking_part, beside)).arrivals(uids)
+                return
+            if self._account.spare:
+                yield from without_doubt(self, task, uids)
                 return
             fetch = Fetch(self, task)
             yield from fetch.arrivals(uids)

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from queue import Empty, Queue
 from threading import Condition, Lock, Thread
 
-from ..errors import IngestError
+from ..errors import IngestError, Unavailable
 from ..message import Arrival, LeftOut, RawMessage
 from ..spool import Closed
 from ..uidset import UIDSet
@@ -130,6 +130,21 @@ class Shared:
                 return
             if not isinstance(brought, _End):
                 self._task.lane.drop([brought])
+
+
+def without_doubt(connection: Connection, task: Task, uids: UIDSet) -> Iterator[Arrival]:
+    """Yield *uids* as they come over another connection than the first, to which the rest is left.
+
+    Raises Unavailable, or PutOff, at the first one that does not come: whether it is gone, or cannot be had, the first
+    connection has to say. So it does when the connection breaks, which is not made again.
+    """
+    fetch = Fetch(connection, task, trust=0)
+    with closing(fetch.arrivals(uids)) as arrivals:
+        for arrival in arrivals:
+            if not isinstance(arrival, RawMessage | LeftOut):
+                fetch.finish()
+                raise Unavailable(f"{connection.what}: {connection.server.host} does not give all of it")
+            yield arrival
 
 
 class Work:

@@ -13,8 +13,12 @@ import pytest
 from pymongo.database import Database
 
 from ingestd.abreast import WORTH
+from ingestd.config import load
+from ingestd.daemon import opened
 from ingestd.demo.mailbox import Sample
+from ingestd.service import LogWatch
 from ingestd.sources.imap_shared import WORTH as MUCH
+from ingestd.visit import Order
 from tests.dovecot import private_dovecot
 from tests.fakes import NOON
 from tests.faults import state
@@ -51,9 +55,40 @@ def fill(trial: Trial) -> None:
     trial.configure(account=SEVERAL)
 
 
-def together(proxy: Proxy, others: Fault = forwarded, connections: int = CONNECTIONS) -> Fault:
-    """No mailbox is opened before there are so many connections; *others* happens to all else that is said."""
-    return always(b"EXAMINE", first(lambda: until(lambda: proxy.connections >= connections)), others)
+def together(
+    proxy: Proxy, others: Fault = forwarded, *, opened: Fault = forwarded, connections: int = CONNECTIONS
+) -> Fault:
+    """No mailbox but the INBOX is opened before there are so many connections.
+
+    *opened* happens to what opens one, and *others* to all else that is said.
+    """
+
+    def wait(flow: Flow, piece: bytes) -> None:
+        if b"INBOX" not in piece:
+            until(lambda: proxy.connections >= connections)
+        opened(flow, piece)
+
+    return always(b"EXAMINE", wait, others)
+
+
+def on_others(proxy: Proxy, pattern: bytes, fault: Fault) -> Fault:
+    """What holds *pattern* meets *fault* on all connections but the first, which waits for that before it goes on."""
+    flows: list[Flow] = []
+
+    def chosen(flow: Flow, piece: bytes) -> None:
+        flows.append(flow)
+        others = CONNECTIONS - 1 if b"EXAMINE" in piece and b"INBOX" not in piece else 0
+        if flow is flows[0]:
+            until(lambda: proxy.strikes >= others)
+        (proxy.struck(fault) if pattern in piece and flow is not flows[0] else forwarded)(flow, piece)
+
+    return chosen
+
+
+def put_off(flow: Flow, piece: bytes) -> None:
+    """Each command is answered in the place of the server, which has enough."""
+    for line in piece.splitlines():
+        flow.back.forward(line.partition(b" ")[0] + b" NO [LIMIT] too many at a time\r\n")
 
 
 def whole(found: Document) -> bool:
@@ -112,14 +147,41 @@ def test_killed_with_several_connections_nothing_is_lost_or_doubled(
     assert whole(found)
 
 
-def test_a_connection_that_is_cut_ends_no_visit(filled: Trial, imap_proxy: Proxy) -> None:
+@pytest.mark.parametrize("fault", [cut, put_off])
+def test_only_what_the_first_connection_cannot_bring_is_not_brought(
+    filled: Trial, imap_proxy: Proxy, database: Database[Document], fault: Fault
+) -> None:
     filled.behind(imap_proxy)
-    imap_proxy.towards_server = together(imap_proxy, on(b"BODY.PEEK[]", cut, nth=3))
+    imap_proxy.towards_server = on_others(imap_proxy, b"BODY.PEEK[]", fault)
 
     found = filled.finish()
+    usage = database.usage.find_one() or {}
 
-    assert imap_proxy.strikes == 1
+    assert imap_proxy.strikes >= CONNECTIONS - 1
     assert whole(found)
+    assert database.placements.count_documents({"attempts": {"$gt": 0}}) == 0
+    assert sum(slot["count"] for slot in usage["logins"]) == imap_proxy.connections == CONNECTIONS
+
+
+def test_a_server_that_lets_in_one_connection_is_asked_for_another_once(
+    trial: Trial, database: Database[Document]
+) -> None:
+    refused = Event()
+    with private_dovecot(more="mail_max_userip_connections = 1") as server:
+        trial.site.server = server
+        fill(trial)
+        with Proxy(("127.0.0.1", server.imap_port)) as proxy:
+            trial.behind(proxy)
+            proxy.towards_client = on(b"Maximum number of connections", first(refused.set))
+            proxy.towards_server = always(b"EXAMINE", first(lambda: proxy.connections < 2 or refused.wait(DEADLINE)))
+
+            found = trial.finish()
+        usage = database.usage.find_one() or {}
+
+    assert refused.is_set()
+    assert whole(found)
+    assert usage["learned"]["connections"] == 1
+    assert sum(slot["count"] for slot in usage["logins"]) == 2
 
 
 def test_a_mail_server_that_goes_down_loses_nothing(trial: Trial) -> None:
@@ -147,13 +209,12 @@ def test_a_mailbox_that_goes_before_it_is_opened_is_told_once_and_the_others_are
     filled.behind(imap_proxy)
 
     def open_or_delete(flow: Flow, piece: bytes) -> None:
-        until(lambda: imap_proxy.connections >= CONNECTIONS)
         with deleting:
             if gone.encode() in piece and person.folder_exists(gone):
                 person.delete_folder(gone)
         flow.forward(piece)
 
-    imap_proxy.towards_server = always(b"EXAMINE", open_or_delete)
+    imap_proxy.towards_server = together(imap_proxy, opened=open_or_delete)
 
     ended = filled.once()
     person.logout()
@@ -162,6 +223,33 @@ def test_a_mailbox_that_goes_before_it_is_opened_is_told_once_and_the_others_are
     assert ended == 1
     assert filled.said().count(f"mailbox work/{gone} refused") == 1
     assert len(found["sealed"]) == COUNT - LETTERS
+
+
+def test_mailboxes_that_are_never_opened_are_asked_for_over_one_connection_from_then_on(
+    filled: Trial, imap_proxy: Proxy
+) -> None:
+    asked: list[bytes] = []
+
+    def refuse(flow: Flow, piece: bytes) -> None:
+        if b"EXAMINE" in piece and b"box" in piece:
+            until(lambda: imap_proxy.connections >= CONNECTIONS)
+            asked.append(piece)
+            flow.back.forward(piece.partition(b" ")[0] + b" NO [NOPERM] not for you\r\n")
+        else:
+            flow.forward(piece)
+
+    filled.behind(imap_proxy)
+    imap_proxy.towards_server = refuse
+    config, used = load(filled.site.config), []
+    with opened(config) as daemon:
+        for _ in range(2):
+            before = imap_proxy.connections, len(asked)
+            outcome = daemon.serve(config.accounts[0], Order(), LogWatch())
+            used.append((imap_proxy.connections - before[0], len(asked) - before[1]))
+
+            assert len(outcome.errors) == len(MAILBOXES) - 1
+    assert used[0][0] == CONNECTIONS
+    assert used[1] == (1, len(MAILBOXES) - 1)
 
 
 def test_sigterm_is_heard_while_the_server_is_silent_on_all_connections(filled: Trial, imap_proxy: Proxy) -> None:
