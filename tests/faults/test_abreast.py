@@ -289,6 +289,27 @@ def test_what_is_large_comes_after_the_others_when_all_connections_can_share_it(
     assert set(names[COUNT - LETTERS :]) == {large}
 
 
+def test_a_daemon_waits_for_news_of_all_mailboxes_over_one_connection_afterwards(
+    filled: Trial, imap_proxy: Proxy, database: Database[Document]
+) -> None:
+    waiting = Event()
+    filled.behind(imap_proxy, account=f'{SEVERAL}\nidle = true\nevery = "1h"')
+    imap_proxy.towards_server = together(imap_proxy)
+    imap_proxy.towards_client = on(b"+ idling", first(waiting.set))
+    life = filled.start("run")
+    assert waiting.wait(DEADLINE)
+    known = database.placements.count_documents({"state": "stored"})
+    person = filled.site.client()
+    person.append(MAILBOXES[5], b"Subject: news\r\n\r\nhello\r\n")
+    until(lambda: database.placements.count_documents({"state": "stored"}) == COUNT + 1)
+    person.logout()
+    os.kill(life.pid, signal.SIGTERM)
+
+    assert life.wait() == 0
+    assert known == COUNT
+    assert imap_proxy.connections == CONNECTIONS
+
+
 def test_what_is_known_is_visited_over_one_connection(filled: Trial, imap_proxy: Proxy) -> None:
     filled.finish()
     filled.behind(imap_proxy)
