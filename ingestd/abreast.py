@@ -16,6 +16,7 @@ from .errors import IngestError, LeaseLost, StoreUnavailable
 from .sources.imap import ImapAccount
 
 WORTH = 4  # mailboxes for each connection: fewer are served sooner than another one is made
+STILL_THERE = 60.0  # seconds between two words on a connection that waits for others
 
 Serve = Callable[[ImapAccount, str], object]
 
@@ -25,6 +26,7 @@ class Abreast:
 
     def __init__(self, mailboxes: Iterable[str], serve: Serve) -> None:
         self._left, self._serve = deque(mailboxes), serve
+        self._others: Sequence[ImapAccount] = ()
         self._opening = Lock()  # one at a time: where one is refused, the next need not try
         self._failure: BaseException | None = None
         self._over = False
@@ -36,24 +38,24 @@ class Abreast:
         """
         error: BaseException | None = None
         with imap.lent() as others:
-            threads = self._started(others[: len(self._left) // WORTH])
+            self._others = others[: len(self._left) // WORTH]
+            threads = self._started()
             try:
                 self._serve_all(imap)
             except BaseException as raised:  # noqa: BLE001 - raised again when the others have ended
                 error = raised
-            if error or self._failure:
-                self._cut_short(others)
+                self._cut_short()
             for thread in threads:
-                thread.join()
+                self._wait(thread, imap)
         if self._failure:  # which is worse than what happened to a connection
             raise self._failure from error
         if error:
             raise error
 
-    def _started(self, others: Sequence[ImapAccount]) -> list[Thread]:
+    def _started(self) -> list[Thread]:
         started = []
         with suppress(RuntimeError):  # the memory that a process may have goes for stacks, too
-            for other in others:
+            for other in self._others:
                 thread = Thread(target=self._follow, args=(other,), name="mailboxes", daemon=True)
                 thread.start()
                 started.append(thread)
@@ -83,13 +85,21 @@ class Abreast:
                 return
             self._serve(imap, mailbox)
 
+    def _wait(self, thread: Thread, imap: ImapAccount) -> None:
+        """Wait for *thread*; meanwhile, *imap* has nothing to do, and its server is to know that it is still there."""
+        while thread.is_alive():
+            thread.join(STILL_THERE)
+            if thread.is_alive() and not self._over:
+                with suppress(IngestError):  # told by whoever makes use of it
+                    imap.ask(f"account {imap.name}", b"NOOP")
+
     def _fail(self, error: BaseException) -> None:
         self._failure = self._failure or error
-        self._left.clear()
+        self._cut_short()
 
-    def _cut_short(self, others: Iterable[ImapAccount]) -> None:
-        """Have whatever is under way over *others* end where it is."""
+    def _cut_short(self) -> None:
+        """Have whatever is under way over other connections end where it is."""
         self._over = True
         self._left.clear()
-        for other in others:
+        for other in self._others:
             other.abort()

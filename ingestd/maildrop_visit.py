@@ -50,7 +50,8 @@ def _passed(visit: Visit, pop3: Pop3Account, watch: Watch, wanted: Wanted, terms
     memory = remembered(visit.database, visit.account)
     ledger = MaildropLedger(visit.database, visit.lease, visit.seals, memory)
     steps = maildrop.ingest(pop3, ledger, Sink(visit.workers, terms), visit.spool, wanted)
-    return visit.watched(maildrop.NAME, steps, watch, ledger.finish)
+    summary = Summary(visit.account.name, maildrop.NAME, after_store(visit.account))
+    return visit.watched(summary, steps, watch, ledger.finish)
 
 
 def preview(database: Database[Document], account: Account, pop3: Pop3Account, order: Order) -> Summary:

@@ -52,10 +52,15 @@ class Summary:
         return self.selected - self.stored - self.copies - self.vanished - self.failed - self.too_old
 
     def begin(self, plan: Plan) -> None:
-        """Count what *plan* says; what was selected before and is gone from the server counts as selected too."""
+        """Count what *plan* says; what was selected before and is gone from the server counts as selected too.
+
+        So does what was done so far, by a pass of the same visit that broke off.
+        """
+        so_far = self.stored + self.copies
         self.on_server = len(plan.present | plan.selected)
-        self.known_before = len(plan.present & plan.done)
-        self.selected = len(plan.selected)
+        self.known_before = len(plan.present & plan.done) - so_far
+        self.selected = len(plan.selected) + so_far
+        self.too_old = self.unproven = 0  # these count anew
         self.left_out = {why: len(uids) for why, uids in plan.left_out.items()}
 
     def add(self, done: Stored) -> None:

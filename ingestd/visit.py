@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -21,7 +21,7 @@ from .errors import IngestError, Refused
 from .ingest import Plan, Source, Stored, Wanted, choose, ingest, planned
 from .reconcile import reconcile_with_none
 from .sources.imap import ImapAccount, ImapMailbox
-from .sources.imap_shared import WORTH
+from .sources.imap_shared import WORTH, Doubtful
 from .spool import Spool
 from .store import mailboxes, placements
 from .store.leases import Lease
@@ -104,7 +104,7 @@ class Visit:
         large: these come sooner when all connections have a share of them.
         """
         names = matched(imap, self.account, order)
-        left = dict.fromkeys(names)
+        left = {name: self._summary(name) for name in names}
 
         def serve(over: ImapAccount, name: str, most: float = inf) -> None:
             if self.spool.stopped:
@@ -119,8 +119,10 @@ class Visit:
                     self.refused.add(name)
                     del left[name]
                 return
-            if mailbox.numbers.exists <= most:
-                outcome.add(self.one_mailbox(mailbox, order, watch))
+            if mailbox.numbers.exists > most:
+                return
+            with suppress(Doubtful):
+                outcome.add(self.one_mailbox(mailbox, order, watch, left[name]))
                 self.refused.discard(name)
                 imap.seen[name] = mailbox.numbers
                 del left[name]
@@ -135,25 +137,24 @@ class Visit:
         if order.mailbox is None and not self.spool.stopped:
             self._without_mailbox(imap, {summary.mailbox for summary in outcome.summaries})
 
-    def one_mailbox(self, mailbox: Source, order: Order, watch: Watch) -> Summary:
-        """Make a pass over *mailbox*, and remember how it went."""
+    def one_mailbox(self, mailbox: Source, order: Order, watch: Watch, summary: Summary | None = None) -> Summary:
+        """Make a pass over *mailbox*, and remember how it went, as *summary* goes on to say if there is one."""
         ledger = Ledger(self.database, self.lease, self.seals, remembered(self.database, self.account, mailbox))
         sink = Sink(self.workers, terms(self.account))
         steps = ingest(mailbox, ledger, sink, self.spool, wanted(self.account, order))
-        summary = self.watched(mailbox.name, steps, watch, ledger.finish)
+        summary = self.watched(summary or self._summary(mailbox.name), steps, watch, ledger.finish)
         summary.doubted = len(ledger.memory.absent.suspended)
         return summary
 
     def watched(
         self,
-        mailbox: str,
+        summary: Summary,
         steps: Generator[Plan | Stored | Told],
         watch: Watch,
         finish: Callable[[Document], None],
     ) -> Summary:
-        """Go through the *steps* of a pass, telling *watch*; *finish* it with its summary."""
+        """Go through the *steps* of a pass, telling *watch*; *finish* it with its *summary*, and return that."""
         started_at, started = datetime.now(UTC), monotonic()
-        summary = Summary(self.account.name, mailbox, after_store(self.account))
         try:
             with closing(steps):
                 for step in steps:
@@ -161,10 +162,13 @@ class Visit:
         except BaseException:
             watch.broke_off(summary.name)
             raise
-        summary.seconds = monotonic() - started
+        summary.seconds += monotonic() - started
         finish(summary.document(started_at, datetime.now(UTC)))
         watch.ended(summary)
         return summary
+
+    def _summary(self, mailbox: str) -> Summary:
+        return Summary(self.account.name, mailbox, after_store(self.account))
 
     def _without_mailbox(self, imap: ImapAccount, visited: set[str]) -> None:
         """Note that what lay in mailboxes that the server has no more is gone: they were renamed, or deleted."""

@@ -9,6 +9,7 @@ from threading import enumerate as enumerate_threads
 
 import pytest
 
+from ingestd import abreast
 from ingestd.abreast import WORTH, Abreast
 from ingestd.errors import IngestError, LeaseLost, PutOff, Refused, StoreUnavailable, Unavailable
 from ingestd.sources.imap import ImapAccount
@@ -182,6 +183,25 @@ def test_what_goes_wrong_with_the_first_connection_ends_the_others_which_work_ag
     assert left == []
     assert again == ["OK"] * CONNECTIONS
     assert round_.meter.failures == []
+
+
+def test_while_the_first_connection_waits_for_the_others_its_server_hears_of_it(
+    server: ImapScript, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(abreast, "STILL_THERE", 0.01)
+    round_, together = Round(server), Barrier(CONNECTIONS)
+
+    def serve(imap: ImapAccount, mailbox: str) -> None:
+        if imap not in round_.over:
+            together.wait(DEADLINE)
+        round_.serve(imap, mailbox)
+        if imap is not round_.imap:
+            until(lambda: server.count("NOOP") > 2)
+
+    with round_.imap:
+        Abreast(MAILBOXES, serve).run(round_.imap)
+
+    assert round_.mailboxes == sorted(MAILBOXES)
 
 
 def test_what_is_no_fault_of_a_connection_is_raised_rather_than_what_is(server: ImapScript) -> None:

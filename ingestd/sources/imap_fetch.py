@@ -12,7 +12,7 @@ message again and again, while it gives the others, only means that message.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -65,18 +65,22 @@ class Task:
 class Fetch:
     """One run over a mailbox. Its `arrivals` own the connection until they end."""
 
-    def __init__(self, connection: Connection, task: Task, trust: float = TRUST) -> None:
-        """A connection that breaks is made again, as far as *trust* goes."""
+    def __init__(self, connection: Connection, task: Task, trust: float = TRUST, *, judging: bool = True) -> None:
+        """A connection that breaks is made again, as far as *trust* goes.
+
+        Without *judging*, what does not come is a `Failed`, and why is nobody's concern.
+        """
         self._connection, self._lane, self._place = connection, task.lane, task.place
         self._since, self._twins = task.since, task.twins
         self._most_trust = self._trust = trust
+        self._judging = judging
         self._kept = 0
         self._put_off: list[PutOff] = []  # in a row
         self._waiting: deque[_Wanted | Arrival] = deque()  # not asked for yet
         self._line: deque[_Asked | Arrival] = deque()  # asked for, in order
         self._bodies = Bodies(task.lane.largest)  # those of the line that are on their way
 
-    def arrivals(self, uids: UIDSet) -> Generator[Arrival]:
+    def arrivals(self, uids: UIDSet) -> Iterator[Arrival]:
         """Yield what becomes of each of *uids*, in ascending order; raise Unavailable when that cannot go on.
 
         May be asked again and again; when there is no more to ask for, `finish` is owed.
@@ -199,7 +203,7 @@ class Fetch:
             self._hear()
         else:
             # There is quiet now to ask about the one that had no body.
-            self._line[0] = self._judged(first)
+            self._line[0] = self._judged(first) if self._judging else self._unjudged(first)
         return None
 
     def _hear(self) -> None:
@@ -242,6 +246,9 @@ class Fetch:
             server_size_bytes=message.size_bytes,
             object_id=message.object_id,
         )
+
+    def _unjudged(self, asked: _Asked) -> Failed:
+        return Failed(self._place(asked.wanted.message.uid), asked.missing)
 
     def _judged(self, asked: _Asked) -> Vanished:
         """The message is gone, or something is wrong with it."""

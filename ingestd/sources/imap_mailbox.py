@@ -110,8 +110,8 @@ class ImapMailbox:
 
         In ascending order, or where there are many, over all connections of the account and in any order. Blocks while
         the spool is full. A message that the server will not give is a value (`Failed`); raises Unavailable when the
-        connection cannot be made again. A spare connection raises that at any doubt. Until the iterator ends, it owns
-        the connections.
+        connection cannot be made again. Over a spare one, what does not come is left out, and Doubtful raised at the
+        end. Until the iterator ends, it owns the connections.
         """
 
         def place(uid: int) -> Place:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, Queue
 from threading import Condition, Lock, Thread
@@ -132,19 +132,24 @@ class Shared:
                 self._task.lane.drop([brought])
 
 
-def without_doubt(connection: Connection, task: Task, uids: UIDSet) -> Iterator[Arrival]:
-    """Yield *uids* as they come over another connection than the first, to which the rest is left.
+class Doubtful(Unavailable):
+    """Another connection than the first did not bring all. What is gone, and what cannot be had, the first one says."""
 
-    Raises Unavailable, or PutOff, at the first one that does not come: whether it is gone, or cannot be had, the first
-    connection has to say. So it does when the connection breaks, which is not made again.
+
+def without_doubt(connection: Connection, task: Task, uids: UIDSet) -> Iterator[Arrival]:
+    """Yield those of *uids* that come over another connection than the first; at the end, raise Doubtful for the rest.
+
+    A connection that breaks is not made again: that raises Unavailable.
     """
-    fetch = Fetch(connection, task, trust=0)
-    with closing(fetch.arrivals(uids)) as arrivals:
-        for arrival in arrivals:
-            if not isinstance(arrival, RawMessage | LeftOut):
-                fetch.finish()
-                raise Unavailable(f"{connection.what}: {connection.server.host} does not give all of it")
+    fetch, doubtful = Fetch(connection, task, trust=0, judging=False), 0
+    for arrival in fetch.arrivals(uids):
+        if isinstance(arrival, RawMessage | LeftOut):
             yield arrival
+        else:
+            doubtful += 1
+    fetch.finish()
+    if doubtful:
+        raise Doubtful(f"{connection.what}: {connection.server.host} did not give {doubtful:,} messages")
 
 
 class Work:

@@ -39,6 +39,7 @@ class Seals:
         """Open the log. A lease that was taken over is written there first: its old holder can seal nothing more."""
         self._database, self._account, self._token = database, lease.account, lease.token
         self._order = Lock()  # of what is appended
+        self._away: StoreUnavailable | None = None
         self._tail = self._near() or self._last()
         if lease.taken_over:
             self.append([], "taken_over")
@@ -52,17 +53,27 @@ class Seals:
     def append(self, receipts: Sequence[Receipt], kind: Kind = "stored") -> int:
         """Seal what *kind* says of *receipts*; return the number of the seal.
 
-        Raises LeaseLost when a later holder has written.
+        Raises LeaseLost when a later holder has written, and StoreUnavailable at once when it was raised before: those
+        who wait for each other do not wait for the store one after the other.
         """
         facts = [{"_id": r.place.id, "digest": r.sha256, "size_bytes": Int64(r.size_bytes)} for r in receipts]
         with self._order:
-            for _ in range(ATTEMPTS):
-                if self._tail and self._tail["token"] > self._token:
-                    raise LeaseLost(f"account {self._account}: another daemon took it over")
-                if written := self._insert(self._next(facts, kind)):
-                    self._tail = written
-                    return self.number
-                self._tail = self._last()
+            if self._away:
+                raise StoreUnavailable(str(self._away)) from self._away
+            try:
+                return self._appended(facts, kind)
+            except StoreUnavailable as error:
+                self._away = error
+                raise
+
+    def _appended(self, facts: list[Document], kind: Kind) -> int:
+        for _ in range(ATTEMPTS):
+            if self._tail and self._tail["token"] > self._token:
+                raise LeaseLost(f"account {self._account}: another daemon took it over")
+            if written := self._insert(self._next(facts, kind)):
+                self._tail = written
+                return self.number
+            self._tail = self._last()
         raise StoreUnavailable(f"account {self._account}: seal {self.number + 1} could not be written; try again")
 
     def named_since(self, number: int, kind: Kind = "stored") -> set[tuple[str, str]]:

@@ -72,17 +72,27 @@ def together(
 
 
 def on_others(proxy: Proxy, pattern: bytes, fault: Fault) -> Fault:
-    """What holds *pattern* meets *fault* on all connections but the first, which waits for that before it goes on."""
+    """What holds *pattern* meets *fault* on all connections but the first, which waits for that before it goes on.
+
+    The others open no mailbox before all of them are there.
+    """
     flows: list[Flow] = []
 
     def chosen(flow: Flow, piece: bytes) -> None:
         flows.append(flow)
         others = CONNECTIONS - 1 if b"EXAMINE" in piece and b"INBOX" not in piece else 0
-        if flow is flows[0]:
-            until(lambda: proxy.strikes >= others)
+        until(lambda: (proxy.strikes if flow is flows[0] else proxy.connections - 1) >= others)
         (proxy.struck(fault) if pattern in piece and flow is not flows[0] else forwarded)(flow, piece)
 
     return chosen
+
+
+def not_given(flow: Flow, piece: bytes) -> None:
+    """The first body that is asked for cannot be had."""
+    command, _, others = piece.partition(b"\r\n")
+    flow.back.forward(command.partition(b" ")[0] + b" NO not this one\r\n")
+    if others:
+        flow.forward(others)
 
 
 def put_off(flow: Flow, piece: bytes) -> None:
@@ -114,7 +124,10 @@ def test_several_connections_bring_what_one_brings(filled: Trial, imap_proxy: Pr
     assert in_any_order(found) == in_any_order(filled.undisturbed())
 
 
-def test_what_it_came_to_is_told_in_the_order_of_the_mailboxes(filled: Trial) -> None:
+def test_what_it_came_to_is_told_in_the_order_of_the_mailboxes(filled: Trial, imap_proxy: Proxy) -> None:
+    filled.behind(imap_proxy)
+    imap_proxy.towards_server = on_others(imap_proxy, b"EXAMINE", forwarded)
+
     first, again = (json.loads(filled.site.run("once", "--json").stdout)["accounts"][0]["mailboxes"] for _ in range(2))
 
     assert [each["mailbox"] for each in first] == [each["mailbox"] for each in again]
@@ -132,6 +145,22 @@ def test_connections_keep_to_the_cap_of_the_account(filled: Trial, imap_proxy: P
     assert whole(found)
 
 
+def test_a_message_that_cannot_be_had_over_another_connection_keeps_nobody_from_using_that(
+    filled: Trial, imap_proxy: Proxy
+) -> None:
+    filled.behind(imap_proxy)
+    imap_proxy.towards_server = on_others(imap_proxy, b"BODY.PEEK[]", not_given)
+
+    done = filled.site.run("once", "--json")
+
+    (account,) = json.loads(done.stdout)["accounts"]
+    assert imap_proxy.strikes > CONNECTIONS
+    assert sum(mailbox["stored"] + mailbox["copies"] for mailbox in account["mailboxes"]) == COUNT
+    assert {(mailbox["selected"], mailbox["known_before"], mailbox["failed"]) for mailbox in account["mailboxes"]} == {
+        (LETTERS, 0, 0)
+    }
+
+
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_killed_with_several_connections_nothing_is_lost_or_doubled(
     filled: Trial, imap_proxy: Proxy, moment: str
@@ -147,7 +176,7 @@ def test_killed_with_several_connections_nothing_is_lost_or_doubled(
     assert whole(found)
 
 
-@pytest.mark.parametrize("fault", [cut, put_off])
+@pytest.mark.parametrize("fault", [cut, put_off, not_given])
 def test_only_what_the_first_connection_cannot_bring_is_not_brought(
     filled: Trial, imap_proxy: Proxy, database: Database[Document], fault: Fault
 ) -> None:
@@ -173,7 +202,7 @@ def test_a_server_that_lets_in_one_connection_is_asked_for_another_once(
         with Proxy(("127.0.0.1", server.imap_port)) as proxy:
             trial.behind(proxy)
             proxy.towards_client = on(b"Maximum number of connections", first(refused.set))
-            proxy.towards_server = always(b"EXAMINE", first(lambda: proxy.connections < 2 or refused.wait(DEADLINE)))
+            proxy.towards_server = always(b'EXAMINE "box', first(lambda: refused.wait(DEADLINE)))
 
             found = trial.finish()
         usage = database.usage.find_one() or {}

@@ -8,7 +8,9 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from pymongo.collection import Collection
 from pymongo.database import Database
+from pymongo.errors import AutoReconnect
 
 from ingestd.errors import LeaseLost, Refused, StoreUnavailable, Unavailable
 from ingestd.message import Numbers, Receipt
@@ -282,6 +284,26 @@ def test_several_threads_write_one_chain(database: Database[Document]) -> None:
     written = list(database.seals.find().sort("_id"))
     assert sorted(numbers) == [seal["n"] for seal in written] == list(range(1, 41))
     assert broken_seals(database) == []
+
+
+def test_once_the_store_was_away_nobody_waits_for_it_to_seal(
+    database: Database[Document], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Document] = []
+
+    def away(_: Collection[Document], seal: Document) -> None:
+        asked.append(seal)
+        raise AutoReconnect("away")
+
+    with hold(database, "work", HERE) as lease:
+        seals = Seals(database, lease)
+        monkeypatch.setattr(Collection, "insert_one", away)
+        for uid in (1, 2):
+            with pytest.raises(StoreUnavailable, match="away"):
+                seals.append([receipt(uid)])
+        monkeypatch.undo()
+
+    assert len(asked) == 1
 
 
 def test_the_chain_can_be_computed_again_from_the_seals_alone(database: Database[Document]) -> None:
