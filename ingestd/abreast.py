@@ -37,29 +37,29 @@ class Abreast:
         Raises what *serve* raises, but not what another connection than the first is to blame for.
         """
         error: BaseException | None = None
+        threads: list[Thread] = []
         with imap.lent() as others:
             self._others = others[: len(self._left) // WORTH]
-            threads = self._started()
             try:
+                self._start(threads)
                 self._serve_all(imap)
+                self._wait(threads, imap)
             except BaseException as raised:  # noqa: BLE001 - raised again when the others have ended
                 error = raised
                 self._cut_short()
             for thread in threads:
-                self._wait(thread, imap)
+                thread.join()
         if self._failure:  # which is worse than what happened to a connection
             raise self._failure from error
         if error:
             raise error
 
-    def _started(self) -> list[Thread]:
-        started = []
+    def _start(self, threads: list[Thread]) -> None:
         with suppress(RuntimeError):  # the memory that a process may have goes for stacks, too
             for other in self._others:
                 thread = Thread(target=self._follow, args=(other,), name="mailboxes", daemon=True)
                 thread.start()
-                started.append(thread)
-        return started
+                threads.append(thread)
 
     def _follow(self, other: ImapAccount) -> None:
         """Serve mailboxes over *other* for as long as that works."""
@@ -85,13 +85,14 @@ class Abreast:
                 return
             self._serve(imap, mailbox)
 
-    def _wait(self, thread: Thread, imap: ImapAccount) -> None:
-        """Wait for *thread*; meanwhile, *imap* has nothing to do, and its server is to know that it is still there."""
-        while thread.is_alive():
-            thread.join(STILL_THERE)
-            if thread.is_alive() and not self._over:
-                with suppress(IngestError):  # told by whoever makes use of it
-                    imap.ask(f"account {imap.name}", b"NOOP")
+    def _wait(self, threads: Iterable[Thread], imap: ImapAccount) -> None:
+        """Wait for *threads*; meanwhile, *imap* has nothing to do, and its server is to know that it is still there."""
+        for thread in threads:
+            while thread.is_alive():
+                thread.join(STILL_THERE)
+                if thread.is_alive() and imap.connected:
+                    with suppress(IngestError):  # told by whoever makes use of it
+                        imap.ask(f"account {imap.name}", b"NOOP")
 
     def _fail(self, error: BaseException) -> None:
         self._failure = self._failure or error

@@ -53,7 +53,7 @@ class Budget:
         others = sum(sorted(beside)[-VISITS:])
         threads = THREADS + 2 * others
         main = MAIN + threads * STACK + workers * (STACK + BATCH) + spool + others * LANE + connections * ACCOUNT
-        needed = PROGRAMS + main + (workers or 1 + others) * LEAST
+        needed = PROGRAMS + main + max(workers, 1) * LEAST
         if limit < needed:
             what = f"workers = {workers}, {size_text(spool)} of spool_memory and {accounts:,} account(s)"
             least = f"{-(-needed // MIB)}MiB"

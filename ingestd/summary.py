@@ -54,13 +54,13 @@ class Summary:
     def begin(self, plan: Plan) -> None:
         """Count what *plan* says; what was selected before and is gone from the server counts as selected too.
 
-        So does what was done so far, by a pass of the same visit that broke off.
+        So does what was stored so far, by a pass of the same visit that broke off.
         """
-        so_far = self.stored + self.copies
-        self.on_server = len(plan.present | plan.selected)
-        self.known_before = len(plan.present & plan.done) - so_far
+        so_far, known = self.stored + self.copies, len(plan.present & plan.done)
+        self.on_server = len(plan.present | plan.selected) + max(so_far - known, 0)
+        self.known_before = max(known - so_far, 0)
         self.selected = len(plan.selected) + so_far
-        self.too_old = self.unproven = 0  # these count anew
+        self.too_old = 0  # what was found to be is left out by now
         self.left_out = {why: len(uids) for why, uids in plan.left_out.items()}
 
     def add(self, done: Stored) -> None:

@@ -104,7 +104,7 @@ class Visit:
         large: these come sooner when all connections have a share of them.
         """
         names = matched(imap, self.account, order)
-        left = {name: self._summary(name) for name in names}
+        left, told = {name: self._summary(name) for name in names}, set[str]()
 
         def serve(over: ImapAccount, name: str, most: float = inf) -> None:
             if self.spool.stopped:
@@ -117,7 +117,7 @@ class Visit:
                 if over is imap:  # else it is told when its turn comes
                     outcome.errors.append(error)
                     self.refused.add(name)
-                    del left[name]
+                    told.add(name)
                 return
             if mailbox.numbers.exists > most:
                 return
@@ -128,11 +128,12 @@ class Visit:
                 del left[name]
 
         serve(imap, names[0])
-        if imap.beside and left:
+        if imap.beside and (order.limit is None or order.limit >= WORTH):  # a lower one is for trying out
             visited = mailboxes.names(self.database, self.account.name) | self.refused
             Abreast([name for name in left if name not in visited], partial(serve, most=WORTH)).run(imap)
-        for name in list(left):
+        for name in [name for name in left if name not in told]:
             serve(imap, name)
+        outcome.summaries.extend(summary for summary in left.values() if summary.stored or summary.copies)
         outcome.in_order_of(names)
         if order.mailbox is None and not self.spool.stopped:
             self._without_mailbox(imap, {summary.mailbox for summary in outcome.summaries})
@@ -155,6 +156,7 @@ class Visit:
     ) -> Summary:
         """Go through the *steps* of a pass, telling *watch*; *finish* it with its *summary*, and return that."""
         started_at, started = datetime.now(UTC), monotonic()
+        summary.unproven = 0  # they are tried again
         try:
             with closing(steps):
                 for step in steps:

@@ -82,11 +82,12 @@ def test_what_is_damaged_in_the_store_stays_and_is_a_finding(full: Site, databas
     database.originals.update_one({"_id": damaged["_id"], "account": "work"}, {"$set": {"raw.0.size_bytes": None}})
     database.originals.update_one({"_id": damaged["_id"], "account": "work"}, {"$set": {"raw.0.literal": b"x"}})
 
-    done = full.run("once")
+    for _ in range(2):  # it is told as long as it is so
+        done = full.run("once")
 
-    assert done.returncode == 1
-    assert "mailbox work/INBOX: 1 of its messages stay on the server, since the store does not give" in done.stderr
-    assert left(full) == 1
+        assert done.returncode == 1
+        assert "mailbox work/INBOX: 1 of its messages stay on the server, since the store does not give" in done.stderr
+        assert left(full) == 1
 
 
 @pytest.fixture
