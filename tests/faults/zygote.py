@@ -44,6 +44,10 @@ class Zygote:
     ) -> None:
         self._process.communicate(timeout=DEADLINE)
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def start(self, *words: str, log: Path, **environment: str) -> Life:
         """Start ingestd with *words* as its arguments; what it says is added to *log*."""
         self._say({"words": words, "log": str(log), "environment": environment})
@@ -74,7 +78,9 @@ class Zygote:
         while b"\n" not in self._heard:
             if not select.select([self._process.stdout], [], [], seconds)[0]:
                 return None
-            self._heard += os.read(self._process.stdout.fileno(), 65536)
+            piece = os.read(self._process.stdout.fileno(), 65536)
+            assert piece, "the zygote has ended"
+            self._heard += piece
         line, _, self._heard = self._heard.partition(b"\n")
         heard: dict[str, Any] = json.loads(line)
         if "ended" in heard:
@@ -114,7 +120,7 @@ def main() -> None:
             _reap(children)
         elif not (line := _line()):
             for pid in children:
-                os.killpg(pid, signal.SIGKILL)
+                _kill(pid)
             return
         else:
             _do(json.loads(line), children)
@@ -122,13 +128,21 @@ def main() -> None:
 
 def _do(command: dict[str, Any], children: set[int]) -> None:
     if command.get("kill") in children:
-        os.killpg(command["kill"], signal.SIGKILL)
+        _kill(command["kill"])
     elif "words" in command:
         pid = os.fork()
         if not pid:
             _become(command["words"], command["environment"], command["log"])
         children.add(pid)
         _tell(started=pid)
+
+
+def _kill(pid: int) -> None:
+    """Kill *pid* and its group, which it does not have yet when it is very young."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        os.kill(pid, signal.SIGKILL)  # nobody else has its number before it is reaped
 
 
 def _become(words: Sequence[str], environment: Mapping[str, str], log: str) -> NoReturn:
