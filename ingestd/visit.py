@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from functools import partial
 from math import inf
 from time import monotonic
 from typing import Any, Protocol
@@ -104,36 +103,14 @@ class Visit:
         large: these come sooner when all connections have a share of them.
         """
         names = matched(imap, self.account, order)
-        left, told = {name: self._summary(name) for name in names}, set[str]()
-
-        def serve(over: ImapAccount, name: str, most: float = inf) -> None:
-            if self.spool.stopped:
-                return
-            try:
-                mailbox = self._opened(over, name)
-            except Refused as error:
-                if not over.connected:
-                    raise
-                if over is imap:  # else it is told when its turn comes
-                    outcome.errors.append(error)
-                    self.refused.add(name)
-                    told.add(name)
-                return
-            if mailbox.numbers.exists > most:
-                return
-            with suppress(Doubtful):
-                outcome.add(self.one_mailbox(mailbox, order, watch, left[name]))
-                self.refused.discard(name)
-                imap.seen[name] = mailbox.numbers
-                del left[name]
-
-        serve(imap, names[0])
+        passes = _Passes(self, imap, order, watch, outcome, {name: self.summary(name) for name in names})
+        passes.make(imap, names[0])
         if imap.beside and (order.limit is None or order.limit >= WORTH):  # a lower one is for trying out
             visited = mailboxes.names(self.database, self.account.name) | self.refused
-            Abreast([name for name in left if name not in visited], partial(serve, most=WORTH)).run(imap)
-        for name in [name for name in left if name not in told]:
-            serve(imap, name)
-        outcome.summaries.extend(summary for summary in left.values() if summary.stored or summary.copies)
+            Abreast([name for name in passes.left if name not in visited], passes.make_small).run(imap)
+        for name in list(passes.left):
+            passes.make(imap, name)
+        passes.note(passes.left.values())
         outcome.in_order_of(names)
         if order.mailbox is None and not self.spool.stopped:
             self._without_mailbox(imap, {summary.mailbox for summary in outcome.summaries})
@@ -143,7 +120,7 @@ class Visit:
         ledger = Ledger(self.database, self.lease, self.seals, remembered(self.database, self.account, mailbox))
         sink = Sink(self.workers, terms(self.account))
         steps = ingest(mailbox, ledger, sink, self.spool, wanted(self.account, order))
-        summary = self.watched(summary or self._summary(mailbox.name), steps, watch, ledger.finish)
+        summary = self.watched(summary or self.summary(mailbox.name), steps, watch, ledger.finish)
         summary.doubted = len(ledger.memory.absent.suspended)
         return summary
 
@@ -169,7 +146,8 @@ class Visit:
         watch.ended(summary)
         return summary
 
-    def _summary(self, mailbox: str) -> Summary:
+    def summary(self, mailbox: str) -> Summary:
+        """Nothing done yet."""
         return Summary(self.account.name, mailbox, after_store(self.account))
 
     def _without_mailbox(self, imap: ImapAccount, visited: set[str]) -> None:
@@ -180,12 +158,60 @@ class Visit:
             if memory and memory.expected and not imap.has(name):
                 reconcile_with_none(Ledger(self.database, self.lease, self.seals, memory))
 
-    def _opened(self, imap: ImapAccount, name: str) -> ImapMailbox:
+    def opened(self, imap: ImapAccount, name: str) -> ImapMailbox:
         """Open a mailbox; raise Refused when the server cannot do there what is to be done after storing."""
         mailbox = imap.open(name, writable=after_store(self.account) is not None)
         if action := after_store(self.account):
             mailbox.check_action(action)
         return mailbox
+
+
+@dataclass(frozen=True, slots=True)
+class _Passes:
+    """The passes of one visit over the mailboxes of an account. May be made from several threads."""
+
+    visit: Visit
+    imap: ImapAccount  # the first connection
+    order: Order
+    watch: Watch
+    outcome: Outcome
+    left: dict[str, Summary]  # mailboxes that are still to be served, and what was done so far
+
+    def make(self, over: ImapAccount, name: str, most: float = inf) -> None:
+        """Make the pass over a mailbox, unless it holds more than *most* messages.
+
+        What goes wrong with a mailbox, or is in doubt, over another connection than the first is left to that one.
+        """
+        if self.visit.spool.stopped:
+            return
+        try:
+            mailbox = self.visit.opened(over, name)
+        except Refused as error:
+            self._refused(over, name, error)
+            return
+        if mailbox.numbers.exists > most:
+            return
+        with suppress(Doubtful):
+            self.visit.one_mailbox(mailbox, self.order, self.watch, self.left[name])
+            self.visit.refused.discard(name)
+            self.imap.seen[name] = mailbox.numbers
+            self.outcome.add(self.left.pop(name))
+
+    def make_small(self, over: ImapAccount, name: str) -> None:
+        """Make the pass over a mailbox that is not worth a fetch over several connections."""
+        self.make(over, name, WORTH)
+
+    def _refused(self, over: ImapAccount, name: str, error: Refused) -> None:
+        if not over.connected:
+            raise error
+        if over is self.imap:
+            self.outcome.errors.append(error)
+            self.visit.refused.add(name)
+            self.note([self.left.pop(name)])
+
+    def note(self, unfinished: Iterable[Summary]) -> None:
+        """Note what was stored of mailboxes all the same."""
+        self.outcome.summaries.extend(summary for summary in unfinished if summary.stored or summary.copies)
 
 
 def take_note(step: Plan | Stored | Told, summary: Summary, watch: Watch) -> None:
