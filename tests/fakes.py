@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Self
 
+from ingestd.errors import IngestError
 from ingestd.message import (
     Ages,
     Arrival,
@@ -23,6 +24,7 @@ from ingestd.message import (
     Vanished,
 )
 from ingestd.raw import Content, InMemory
+from ingestd.sources.server import Unmetered
 from ingestd.spool import Lane
 from ingestd.uidset import UIDSet
 
@@ -43,6 +45,16 @@ def digest(content: bytes) -> str:
 def raw(content: bytes, uid: int = 1, mailbox: str = "INBOX", account: str = "work") -> RawMessage:
     place = Place(account, mailbox, 1, 9, uid)
     return RawMessage(place, InMemory(content), sha256(content).hexdigest(), NOON, server_size_bytes=len(content))
+
+
+class Learning(Unmetered):
+    """A meter that remembers why connections were not used."""
+
+    def __init__(self) -> None:
+        self.failures: list[IngestError] = []
+
+    def failed_beside(self, error: IngestError) -> None:
+        self.failures.append(error)
 
 
 class ListMailbox:

@@ -13,7 +13,7 @@ from ingestd import abreast
 from ingestd.abreast import WORTH, Abreast
 from ingestd.errors import IngestError, LeaseLost, PutOff, Refused, StoreUnavailable, Unavailable
 from ingestd.sources.imap import ImapAccount
-from ingestd.sources.server import Unmetered
+from tests.fakes import Learning
 from tests.imap_script import ImapScript, Turn
 from tests.waiting import DEADLINE, until
 
@@ -25,16 +25,6 @@ MAILBOXES = [f"box {number}" for number in range(1, 4 * WORTH + 1)]
 def server() -> Iterator[ImapScript]:
     with ImapScript() as script:
         yield script
-
-
-class Learning(Unmetered):
-    """A meter that remembers why connections were not used."""
-
-    def __init__(self) -> None:
-        self.failures: list[IngestError] = []
-
-    def failed_beside(self, error: IngestError) -> None:
-        self.failures.append(error)
 
 
 class Round:

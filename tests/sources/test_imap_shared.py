@@ -16,9 +16,10 @@ from ingestd.errors import IngestError, PutOff, Refused, Unavailable
 from ingestd.message import Arrival, Failed, RawMessage
 from ingestd.sources.imap import ImapAccount
 from ingestd.sources.imap_shared import WORTH
-from ingestd.sources.server import Meter, Unmetered
+from ingestd.sources.server import Meter
 from ingestd.spool import Spool
 from ingestd.uidset import UIDSet
+from tests.fakes import Learning
 from tests.imap_script import Answer, ImapScript, Turn
 from tests.waiting import until
 
@@ -39,16 +40,6 @@ def server() -> Iterator[ImapScript]:
 def spool(tmp_path: Path) -> Iterator[Spool]:
     with Spool(tmp_path / "spool") as spool:
         yield spool
-
-
-class Learning(Unmetered):
-    """A meter that remembers why connections were not used."""
-
-    def __init__(self) -> None:
-        self.failures: list[IngestError] = []
-
-    def failed_beside(self, error: IngestError) -> None:
-        self.failures.append(error)
 
 
 def fetched(server: ImapScript, spool: Spool, connections: int = 3, meter: Meter | None = None) -> list[Arrival]:
